@@ -1,0 +1,49 @@
+"""What can go wrong, as one tree.
+
+AuricleError                 anything Auricle says about itself        (exit status 1)
+└── InputError               what was given can't be used              (exit status 2)
+    ├── SoundError           a file or samples that can't be heard
+    ├── CheckpointError      a model folder that is missing, damaged or not understood
+    ├── HubError             a model name that can't be found or fetched
+    ├── DeviceError          a device or dtype this machine doesn't have
+    ├── PromptError          a prompt that doesn't fit the model
+    └── OptionError          an option outside its range
+
+Every message is one line: what was wrong, with the number, and what to do.
+"""
+
+
+class AuricleError(Exception):
+    """The root of all errors Auricle raises on purpose; `exit_status` is what the command line exits with."""
+
+    exit_status = 1
+
+
+class InputError(AuricleError):
+    """Something the user gave can't be used; the message says what to do instead."""
+
+    exit_status = 2
+
+
+class SoundError(InputError):
+    """A sound that can't be decoded, is empty, too short, too long, or not finite."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint folder that is missing, damaged, incomplete, or of an unknown model type."""
+
+
+class HubError(InputError):
+    """A model name that is neither built in, nor a folder, nor to be had from the hub."""
+
+
+class DeviceError(InputError):
+    """A device or dtype that this machine or this build of torch doesn't offer."""
+
+
+class PromptError(InputError):
+    """A prompt that doesn't fit: longer than the context, or audio the tokenizer has no tokens for."""
+
+
+class OptionError(InputError):
+    """An option outside its range; the message names the option and the range."""
