@@ -1,0 +1,48 @@
+"""Causal attention with fewer key-value heads than query heads, full or within a sliding window."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+QUERY_BLOCK = 512  # positions at a time: bounds the mask's size in a long prefill
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale: float = 1.0) -> Tensor:
+    """Attends from the last positions to everything before them.
+
+    Args:
+        q: `(batch, heads, queries, head_dim)`: the last `queries` of the positions in k.
+        k, v: `(batch, kv_heads, positions, head_dim)`, positions >= queries.
+        window: a query sees itself and the `window - 1` positions before it; None is all of them.
+
+    Returns:
+        `(batch, heads, queries, head_dim)`.
+    """
+    queries, positions = q.shape[2], k.shape[2]
+    if queries == 1:  # one new position: its cache holds just what it may see
+        return _grouped(q, k, v, None, scale)
+    blocks = []
+    for start in range(0, queries, QUERY_BLOCK):
+        block = q[:, :, start : start + QUERY_BLOCK]
+        first = positions - queries + start  # the position of the block's first query
+        last = first + block.shape[2]
+        oldest = 0 if window is None else max(0, first - window + 1)
+        query = torch.arange(first, last, device=q.device)[:, None]
+        key = torch.arange(oldest, last, device=q.device)[None, :]
+        mask = key <= query
+        if window is not None:
+            mask &= query - key < window
+        blocks.append(_grouped(block, k[:, :, oldest:last], v[:, :, oldest:last], mask, scale))
+    return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Each key-value head serves `heads / kv_heads` query heads: they are expanded as views, nothing is copied."""
+    repeats = q.shape[1] // k.shape[1]
+    if repeats > 1:
+        batch, kv_heads, positions, dim = k.shape
+        k = k[:, :, None].expand(-1, -1, repeats, -1, -1).reshape(batch, kv_heads * repeats, positions, dim)
+        v = v[:, :, None].expand(-1, -1, repeats, -1, -1).reshape(batch, kv_heads * repeats, positions, dim)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)

@@ -1,0 +1,239 @@
+"""Gemma 4's decoder (E2B, E4B): embeddings in, hidden states out.
+
+What is unusual:
+- The last `num_kv_shared_layers` layers own no keys and values: they read those of the last layer of their kind
+  (sliding or full) that does. So a prefill that needs only the last position runs them for that position alone; of the
+  last owner every position needs only its keys and values. `last_only` does so: over two thirds of the work saved.
+- Per-layer embeddings: a second table gives every token a small vector for every layer. At audio positions it is the
+  pad token's. The two tables are only looked up, so they stay memory-mapped.
+- Sliding and full layers have their own head size and rotary base; full layers turn only a quarter of the head.
+- Queries and keys are normed with a weight, values without one, and attention's scale is 1. Every sublayer has a norm
+  before and after it; a scalar a layer multiplies its output.
+
+Layout: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Module names are the checkpoint's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from auricle.layers.attention import causal_attention
+from auricle.layers.cache import LayerCache
+from auricle.layers.linear import Linear
+from auricle.layers.norms import RMSNorm
+from auricle.layers.rotary import cos_sin, frequencies, rotate
+from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
+
+Rotary = dict[str, tuple[Tensor, Tensor]]  # kind of layer -> cosines and sines, (tokens, head_dim)
+KeysValues = tuple[Tensor, Tensor]
+
+
+class Cache:
+    """Keys and values of one request, for the layers that own them."""
+
+    def __init__(self, config: TextConfig) -> None:
+        self.layers = [
+            LayerCache(config.sliding_window if config.layer_types[i] == SLIDING else None)
+            for i in range(config.first_shared_layer)
+        ]
+
+    @property
+    def length(self) -> int:
+        """Positions read so far."""
+        return self.layers[0].length
+
+
+class Attention(nn.Module):
+    """Grouped attention of one layer; a layer that shares has no keys and values of its own."""
+
+    def __init__(self, config: TextConfig, layer: int) -> None:
+        super().__init__()
+        self.head_dim = config.layer_head_dim(layer)
+        self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
+        self.window = config.sliding_window if config.layer_types[layer] == SLIDING else None
+        self.owns_kv = layer < config.first_shared_layer
+        self.q_proj = Linear(config.hidden_size, self.heads * self.head_dim)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        if self.owns_kv:
+            self.k_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim)
+            self.v_proj = Linear(config.hidden_size, self.kv_heads * self.head_dim)
+            self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+            self.v_norm = RMSNorm(self.head_dim, config.rms_norm_eps, scaled=False)
+        self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size)
+
+    def keys_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> KeysValues:
+        """`(batch, tokens, hidden)` -> keys and values, each `(batch, kv_heads, tokens, head_dim)`."""
+        shape = (*x.shape[:2], self.kv_heads, self.head_dim)
+        k = rotate(self.k_norm(self.k_proj(x).view(shape)), cos, sin)
+        v = self.v_norm(self.v_proj(x).view(shape))
+        return k.transpose(1, 2), v.transpose(1, 2)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, kv: KeysValues) -> Tensor:
+        """Attends from the positions of x, the last of those in kv."""
+        q = self.q_norm(self.q_proj(x).view(*x.shape[:2], self.heads, self.head_dim))
+        q = rotate(q, cos, sin).transpose(1, 2)
+        k, v = kv
+        if self.window is not None and x.shape[1] == 1:
+            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
+        out = causal_attention(q, k, v, self.window)
+        return self.o_proj(out.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Gated by GELU."""
+
+    def __init__(self, config: TextConfig, layer: int) -> None:
+        super().__init__()
+        inner = config.layer_intermediate_size(layer)
+        self.gate_proj = Linear(config.hidden_size, inner)
+        self.up_proj = Linear(config.hidden_size, inner)
+        self.down_proj = Linear(inner, config.hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+
+
+class DecoderLayer(nn.Module):
+    """Attention, MLP, the per-layer embedding's gate, a scalar."""
+
+    layer_scalar: Tensor
+
+    def __init__(self, config: TextConfig, layer: int) -> None:
+        super().__init__()
+        width, inner, eps = config.hidden_size, config.hidden_size_per_layer_input, config.rms_norm_eps
+        self.self_attn = Attention(config, layer)
+        self.mlp = MLP(config, layer)
+        self.input_layernorm = RMSNorm(width, eps)
+        self.post_attention_layernorm = RMSNorm(width, eps)
+        self.pre_feedforward_layernorm = RMSNorm(width, eps)
+        self.post_feedforward_layernorm = RMSNorm(width, eps)
+        if inner:
+            self.per_layer_input_gate = Linear(width, inner)
+            self.per_layer_projection = Linear(inner, width)
+            self.post_per_layer_input_norm = RMSNorm(width, eps)
+        self.register_buffer("layer_scalar", torch.ones(1))
+
+    def keys_values(self, x: Tensor, rope: KeysValues) -> KeysValues:
+        return self.self_attn.keys_values(self.input_layernorm(x), *rope)
+
+    def forward(self, x: Tensor, per_layer: Tensor | None, rope: KeysValues, kv: KeysValues) -> Tensor:
+        """`(batch, tokens, hidden)` -> the same; `per_layer` is `(batch, tokens, hidden_size_per_layer_input)`."""
+        h = self.self_attn(self.input_layernorm(x), *rope, kv)
+        x = x + self.post_attention_layernorm(h)
+        h = self.mlp(self.pre_feedforward_layernorm(x))
+        x = x + self.post_feedforward_layernorm(h)
+        if per_layer is not None:
+            h = F.gelu(self.per_layer_input_gate(x), approximate="tanh") * per_layer
+            x = x + self.post_per_layer_input_norm(self.per_layer_projection(h))
+        return x * self.layer_scalar
+
+
+class Decoder(nn.Module):
+    """The language model, from token ids and audio tokens to logits."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, inner, layers = config.hidden_size, config.hidden_size_per_layer_input, config.num_hidden_layers
+        self.embed_tokens = Table(config.vocab_size, width, scale=width**0.5)
+        self.layers = nn.ModuleList([DecoderLayer(config, i) for i in range(layers)])
+        self.norm = RMSNorm(width, config.rms_norm_eps)
+        if inner:
+            self.embed_tokens_per_layer = Table(config.vocab_size_per_layer_input, layers * inner, scale=inner**0.5)
+            self.per_layer_model_projection = Linear(width, layers * inner)
+            self.per_layer_projection_norm = RMSNorm(inner, config.rms_norm_eps)
+        self._frequencies: dict[str, Tensor] = {}
+
+    def embed(self, ids: Tensor, audio: Tensor | None = None, audio_token_id: int | None = None) -> Tensor:
+        """Token ids to embeddings, audio tokens put in their places.
+
+        Args:
+            ids: `(batch, tokens)`; `audio_token_id` stands where an audio token goes.
+            audio: `(audio tokens, hidden)`, in the order of their places.
+
+        Returns:
+            `(batch, tokens, hidden)`.
+        """
+        x = self.embed_tokens(self._text_ids(ids, audio_token_id), self.norm.weight.dtype)
+        if audio is not None:
+            x = x.masked_scatter((ids == audio_token_id)[..., None], audio.to(x.dtype))
+        return x
+
+    def per_layer_inputs(self, ids: Tensor, x: Tensor, audio_token_id: int | None = None) -> Tensor | None:
+        """`(batch, tokens, layers, inner)`: the token's own vector plus a projection of its embedding, over sqrt 2."""
+        inner = self.config.hidden_size_per_layer_input
+        if not inner:
+            return None
+        shape = (*ids.shape, self.config.num_hidden_layers, inner)
+        own = self.embed_tokens_per_layer(self._text_ids(ids, audio_token_id), x.dtype).view(shape)
+        projected = self.per_layer_model_projection(x) * self.config.hidden_size**-0.5
+        return (self.per_layer_projection_norm(projected.view(shape)) + own) * 2**-0.5
+
+    def forward(
+        self, x: Tensor, per_layer: Tensor | None, cache: Cache | None = None, *, last_only: bool = False
+    ) -> Tensor:
+        """Runs the layers over new positions.
+
+        Args:
+            x: `(batch, tokens, hidden)`, from `embed`.
+            per_layer: from `per_layer_inputs`.
+            cache: what was read before; it takes up the new positions. None reads them on their own (training).
+            last_only: give the last position alone, and compute of the others only what it needs.
+
+        Returns:
+            `(batch, tokens or 1, hidden)`, after the final norm.
+        """
+        start = cache.length if cache is not None else 0
+        rope = self._rotary(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
+        held: list[KeysValues] = []  # by owning layer
+        for i, layer in enumerate(self.layers):
+            kind = self.config.layer_types[i]
+            if i < self.config.first_shared_layer:
+                kv = layer.keys_values(x, rope[kind])
+                held.append(kv if cache is None else cache.layers[i].extend(*kv))
+            if last_only and i == self.config.first_shared_layer - 1:
+                # From here on nobody needs the other positions: every key and value is computed.
+                x, per_layer = x[:, -1:], None if per_layer is None else per_layer[:, -1:]
+                rope = {k: (cos[-1:], sin[-1:]) for k, (cos, sin) in rope.items()}
+            own = None if per_layer is None else per_layer[:, :, i]
+            x = layer(x, own, rope[kind], held[self.config.kv_layer(i)])
+        return self.norm(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """`(..., hidden)` -> `(..., vocabulary)`, float32, soft-capped. The head is the embedding table."""
+        logits = self.embed_tokens.project(x).float()
+        cap = self.config.final_logit_softcapping
+        return torch.tanh(logits / cap) * cap if cap else logits
+
+    def _text_ids(self, ids: Tensor, audio_token_id: int | None) -> Tensor:
+        """Audio's places look up the pad token: their own id may lie outside the tables."""
+        return ids if audio_token_id is None else ids.masked_fill(ids == audio_token_id, self.config.pad_token_id)
+
+    def _rotary(self, positions: Tensor, dtype: torch.dtype) -> Rotary:
+        if not self._frequencies:
+            sizes = {SLIDING: self.config.head_dim, FULL: self.config.global_head_dim}
+            for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
+                rotated = settings.partial_rotary_factor if settings.rope_type == "proportional" else 1.0
+                inverse = frequencies(sizes[kind], settings.rope_theta, rotated)
+                self._frequencies[kind] = inverse.to(positions.device)
+        return {kind: cos_sin(positions, inverse, dtype) for kind, inverse in self._frequencies.items()}
+
+
+class Table(nn.Module):
+    """An embedding table, `(rows, width)`, that may be memory-mapped and of another dtype than the computation."""
+
+    def __init__(self, rows: int, width: int, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.empty(rows, width))
+
+    def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        """Scaled rows, the scale rounded to `dtype` as the reference's is: `(*ids.shape, width)`."""
+        rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device, dtype)
+        return rows * torch.tensor(self.scale, dtype=dtype, device=ids.device)
+
+    def project(self, x: Tensor) -> Tensor:
+        """`(..., width)` -> `(..., rows)`: the table as output head."""
+        return F.linear(x, self.weight.to(x.device, x.dtype))

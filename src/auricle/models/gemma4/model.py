@@ -1,0 +1,60 @@
+"""Gemma 4 as one module: encoder, projector, decoder. Names and layout are the checkpoint's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from auricle.layers.linear import Linear
+from auricle.layers.norms import RMSNorm
+from auricle.models.gemma4.config import AudioConfig, Gemma4Config
+from auricle.models.gemma4.decoder import Decoder
+from auricle.models.gemma4.encoder import Encoder
+
+
+class AudioProjector(nn.Module):
+    """From the encoder's width to the decoder's: RMSNorm without a weight, a linear."""
+
+    def __init__(self, audio: AudioConfig, width: int) -> None:
+        super().__init__()
+        self.embedding_pre_projection_norm = RMSNorm(audio.output_proj_dims, audio.rms_norm_eps, scaled=False)
+        self.embedding_projection = Linear(audio.output_proj_dims, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.embedding_projection(self.embedding_pre_projection_norm(x))
+
+
+class Gemma4(nn.Module):
+    """The parts, and what a checkpoint calls them."""
+
+    def __init__(self, config: Gemma4Config) -> None:
+        super().__init__()
+        self.config = config
+        self.language_model = Decoder(config.text)
+        if config.audio is not None:
+            self.audio_tower = Encoder(config.audio)
+            self.embed_audio = AudioProjector(config.audio, config.text.hidden_size)
+
+    def encode(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+        """`(batch, frames, mels)` -> audio tokens `(batch, tokens, hidden)` in the decoder's width; see `Encoder`."""
+        return self.embed_audio(self.audio_tower(mel, frames))
+
+    def checkpoint_name(self, name: str) -> str:
+        """The checkpoint's name of one of our tensors: the one place where names are changed."""
+        return f"model.{name}"
+
+    def unused(self, names: Iterable[str]) -> set[str]:
+        """Tensors of a checkpoint that are known and not needed here.
+
+        The vision tower; the head, which is tied to the embedding table; and keys and values of layers that read
+        another's: released checkpoints carry them, the reference drops them too.
+        """
+        text = self.config.text
+        shared = tuple(
+            f"model.language_model.layers.{i}.self_attn.{part}."
+            for i in range(text.first_shared_layer, text.num_hidden_layers)
+            for part in ("k_proj", "v_proj", "k_norm", "v_norm")
+        )
+        known = ("model.vision_tower.", "model.embed_vision.", "lm_head.", *shared)
+        return {name for name in names if name.startswith(known)}
