@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .espeak import speak
+
 HERE = Path(__file__).parent
 RANDOM_SHARE = 0.35  # of sentences that are random words
 HELD_OUT_SHARE = 0.05
@@ -88,7 +90,7 @@ def grammatical(rng: np.random.Generator, low: int, high: int) -> list[str]:
 
 @functools.cache
 def random_word_weights() -> np.ndarray:
-    """How likely each word is among random words, float64 of the vocabulary's size: more, the less the grammar says it."""
+    """How likely each word is among random words, (words,) float64: the less the grammar says it, the more."""
     rng = np.random.default_rng(0)
     said: Counter[str] = Counter()
     for _ in range(8000):
@@ -133,8 +135,6 @@ def sentence(rng: np.random.Generator, split: str = "train") -> str:
 
 def homophones(voice: str) -> list[list[str]]:
     """Groups of words that a voice pronounces the same, by espeak's own phonemes."""
-    from .espeak import speak
-
     sounds: dict[tuple[str, ...], list[str]] = {}
     for word in vocabulary():
         # ";" marks a palatal glide between phonemes, "_" a pause: neither tells words apart.

@@ -65,7 +65,8 @@ class OtherClip:
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Float samples in [-1, 1] to int16."""
-    return np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
+    result: np.ndarray = np.clip(np.rint(samples * 32767), -32768, 32767).astype(np.int16)
+    return result
 
 
 def _sounds(phonemes: list[tuple[str, float]]) -> list[tuple[str, float]]:
@@ -159,7 +160,7 @@ def other_clips(rng: np.random.Generator) -> Iterator[OtherClip]:
         yield OtherClip(to_int16(sound.samples), sound.kind, sound.instrument)
 
 
-def write_shard(path: Path, clips: Iterator[SpeechClip] | Iterator[OtherClip], count: int, split: str) -> None:
+def write_shard(path: Path, clips: Iterator[SpeechClip | OtherClip], count: int, split: str) -> None:
     """Write `count` clips to `path` + .npy and .jsonl, whole or not at all."""
     audio: list[np.ndarray] = []
     position = 0
@@ -198,9 +199,9 @@ def jobs(kind: str, clips: int) -> list[tuple[str, int, int]]:
 
 
 def survey_phonemes(seed: int) -> set[str]:
-    """Phoneme names of every word alone and of some sentences in every accent: nearly all there are, before the first shard."""
+    """Phoneme names of every word alone and of some sentences in every accent: nearly all, before the first shard."""
     rng = np.random.default_rng([seed, 4])
-    names = set()
+    names: set[str] = set()
     for accent in voices.ACCENTS:
         for text in [*sentences.vocabulary(), *(sentences.sentence(rng) for _ in range(200))]:
             names.update(name for name, _ in espeak.speak(text, accent).phonemes)
