@@ -30,6 +30,7 @@ class Pool:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.clips: list[dict[str, Any]] = []
+        self.by_kind: dict[str, list[dict[str, Any]]] = {}
         self.sounds: list[NDArray[np.int16]] = []
         for index in sorted(folder.glob(f"{name}-*.jsonl")):
             self.sounds.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
@@ -38,6 +39,7 @@ class Pool:
                     clip = json.loads(line)
                     clip["shard"] = len(self.sounds) - 1
                     self.clips.append(clip)
+                    self.by_kind.setdefault(clip.get("kind", "speech"), []).append(clip)
 
     def samples(self, clip: dict[str, Any]) -> NDArray[np.float32]:
         start = clip["start"]
@@ -65,22 +67,13 @@ def level(samples: NDArray[np.float32]) -> float:
     return float(np.sqrt(np.mean(np.square(samples))) + 1e-9)
 
 
-def background(rng: np.random.Generator, length: int, others: Pool, kinds: tuple[str, ...]) -> NDArray[np.float32]:
-    """Something of these kinds, repeated to fill the length."""
-    while True:
-        clip = others.clips[rng.integers(len(others.clips))]
-        if clip["kind"] in kinds:
-            break
-    sound = others.samples(clip)
-    return np.resize(np.roll(sound, rng.integers(len(sound))), length)
-
-
 def add_behind(
-    rng: np.random.Generator, samples: NDArray[np.float32], others: Pool, snr_db: float
+    rng: np.random.Generator, samples: NDArray[np.float32], others: Pool, snr_db: float, kinds: tuple[str, ...]
 ) -> NDArray[np.float32]:
-    """Mixes noise, or sometimes music, behind the sound, at an SNR over its active part."""
-    kinds = ("noise",) if rng.random() < 0.8 else ("music",)
-    behind = background(rng, len(samples), others, kinds)
+    """Mixes a sound of one of these kinds behind another, at an SNR over the other's active part."""
+    candidates = others.by_kind[kinds[rng.integers(len(kinds))]]
+    behind = others.samples(candidates[rng.integers(len(candidates))])
+    behind = np.resize(np.roll(behind, rng.integers(len(behind))), len(samples))
     active = samples[np.abs(samples) > 1e-3]
     if len(active) < 100:
         return samples
@@ -104,7 +97,7 @@ def row(rng: np.random.Generator, speech: Pool, others: Pool, length: int, noisy
         position += len(sound) + int(rng.exponential(0.35) * RATE) + RATE // 20
     snr = float(rng.uniform(3, 30)) if rng.random() < noisy else None
     if snr is not None:
-        out = add_behind(rng, out, others, snr)
+        out = add_behind(rng, out, others, snr, ("noise", "noise", "noise", "noise", "music"))
     out *= np.float32(min(1.0, 0.99 / (np.abs(out).max() + 1e-9)) * 10 ** (rng.uniform(-12, 0) / 20))
     return Mix(out, placed, snr)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from auricle.models.gemma4.config import FULL, SLIDING, AudioConfig, RopeConfig, TextConfig
+from auricle.models.gemma4.config import FULL, SLIDING, AudioConfig, Gemma4Config, RopeConfig, TextConfig
 from auricle.models.gemma4.encoder import Encoder
+from auricle.models.gemma4.model import Gemma4
 
 AUDIO = AudioConfig(
     hidden_size=192,
@@ -46,10 +47,23 @@ def initialise(model: nn.Module, seed: int) -> None:
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
             continue
-        inputs = parameter[0].numel()
-        std = inputs**-0.5 if "embed_tokens" not in name else 0.02
         with torch.no_grad():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5)
+
+
+def config(vocab_size: int) -> Gemma4Config:
+    """The whole model; ids of the audio tokens are those of `recipes.tiny.tokenizer.SPECIAL`."""
+    return Gemma4Config(text_config(vocab_size), AUDIO, audio_token_id=7, boa_token_id=6, eoa_token_id=8)
+
+
+def new_decoder(vocab_size: int, seed: int) -> Gemma4:
+    """A model to be trained: its encoder is filled from stage 1."""
+    model = Gemma4(config(vocab_size))
+    initialise(model, seed)
+    for layer in model.language_model.layers:
+        # Attention's scale is 1 and queries and keys are normed: at a weight of 1 it would start far too sharp.
+        nn.init.constant_(layer.self_attn.q_norm.weight, 0.35)
+    return model
 
 
 class Hearing(nn.Module):

@@ -269,7 +269,11 @@ def noise(rng: np.random.Generator, seconds_: float | None = None) -> Sound:
     count = max(int((seconds_ or between_log(rng, 0.02, 10)) * RATE), 320)
     make = (_coloured, _coloured, _coloured, _band, _hum, _bursts, _clicks)[int(rng.integers(7))]
     samples = make(rng, count)
-    return Sound(scaled(samples, decibels(between(rng, -50, -0.5))), "noise")
+    samples = scaled(samples, decibels(between(rng, -50, -0.5)))
+    # A few clicks have little power: keep them clear of what counts as silence.
+    power = float(np.sqrt((samples.astype(np.float64) ** 2).mean()))
+    gain = min(max(1.0, decibels(SILENCE_DBFS + 8) / power), 1 / float(np.abs(samples).max()))
+    return Sound(samples * np.float32(gain), "noise")
 
 
 # ---- silence

@@ -1,0 +1,42 @@
+"""Auricle: ask, transcribe, embed, measure, serve and continue sound with open audio language models.
+
+The public names, imported when they are first used: `import auricle` brings no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auricle.api import Chat as Chat
+    from auricle.api import Model as Model
+    from auricle.api import load as load
+    from auricle.errors import AuricleError as AuricleError
+    from auricle.types import Answer as Answer
+    from auricle.types import Audio as Audio
+    from auricle.types import Chunk as Chunk
+    from auricle.types import Message as Message
+    from auricle.types import Sampling as Sampling
+    from auricle.types import Timings as Timings
+    from auricle.types import Transcript as Transcript
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "auricle.api": ("Chat", "Model", "load"),
+    "auricle.errors": ("AuricleError",),
+    "auricle.types": ("Answer", "Audio", "Chunk", "Message", "Sampling", "Timings", "Transcript"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: PLE0604, names are those of _HOMES
+    *_HOME,
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'auricle' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)

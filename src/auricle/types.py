@@ -25,6 +25,7 @@ class Audio:
     samples: NDArray[np.float32]  # (samples,), mono, in [-1, 1]
     rate: int  # samples per second
     source: str = "audio"  # what to call it in messages: a file's name, "stdin", ...
+    start_s: float = 0.0  # where it starts in its source, when it is a piece of a longer sound
 
     @property
     def seconds(self) -> float:
@@ -122,6 +123,25 @@ class Answer:
     timings: Timings
     notes: tuple[str, ...] = ()  # what the user should know: sound that was cut, ...
     trace: dict[str, Any] | None = field(default=None, compare=False)  # filled when a trace was asked for
+
+
+@dataclass(frozen=True)
+class TranscriptSegment:
+    """What was said in one piece of a sound."""
+
+    source: str
+    start_s: float
+    end_s: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said, piece by piece; sound is cut at pauses into pieces that the model takes."""
+
+    text: str
+    segments: tuple[TranscriptSegment, ...]
+    notes: tuple[str, ...] = ()  # what the user should know: a piece whose text was cut, ...
 
 
 @dataclass(frozen=True)

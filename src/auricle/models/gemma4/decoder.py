@@ -156,8 +156,9 @@ class Decoder(nn.Module):
         Returns:
             `(batch, tokens, hidden)`.
         """
-        x = self.embed_tokens(self._text_ids(ids, audio_token_id), self.norm.weight.dtype)
+        x = self.embed_tokens(self._text_ids(ids, audio_token_id), self.layers[0].layer_scalar.dtype)
         if audio is not None:
+            assert audio_token_id is not None, "audio needs the id that keeps its places"
             x = x.masked_scatter((ids == audio_token_id)[..., None], audio.to(x.dtype))
         return x
 
@@ -188,7 +189,7 @@ class Decoder(nn.Module):
         start = cache.length if cache is not None else 0
         rope = self._rotary(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
         held: list[KeysValues] = []  # by owning layer
-        for i, layer in enumerate(self.layers):
+        for i, layer in enumerate(self._typed_layers()):
             kind = self.config.layer_types[i]
             if i < self.config.first_shared_layer:
                 kv = layer.keys_values(x, rope[kind])

@@ -29,6 +29,11 @@ from auricle.models.gemma4.config import AudioConfig
 class ClippedLinear(nn.Module):
     """A linear that clips what goes in and what comes out; without `use_clipped_linears` it clips nothing."""
 
+    input_min: Tensor
+    input_max: Tensor
+    output_min: Tensor
+    output_max: Tensor
+
     def __init__(self, config: AudioConfig, in_features: int, out_features: int) -> None:
         super().__init__()
         self.linear = Linear(in_features, out_features)

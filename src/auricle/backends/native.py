@@ -1,0 +1,41 @@
+"""The native backend: Auricle's own engine on a checkpoint folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from auricle.checkpoint import Checkpoint
+from auricle.engine.device import choose_device, choose_dtype, use_threads
+from auricle.engine.generate import stream
+from auricle.engine.trace import Trace
+from auricle.hub import ModelName, find
+from auricle.models.family import open_family
+from auricle.types import Chunk, Message, Sampling
+
+
+class NativeBackend:
+    """See `backends.Backend`."""
+
+    def __init__(
+        self, model: ModelName, *, device: str = "auto", dtype: str = "auto", threads: int | None = None
+    ) -> None:
+        begun = time.perf_counter()
+        chosen = choose_device(device)
+        use_threads(threads)
+        self.family = open_family(Checkpoint(find(model)))
+        self.family.load(chosen, choose_dtype(dtype, chosen, self.family.parameters()))
+        self.rate = self.family.rate
+        self.max_clip_seconds = self.family.max_clip_seconds
+        self.load_s = time.perf_counter() - begun
+
+    def stream(
+        self,
+        messages: list[Message],
+        sampling: Sampling,
+        *,
+        zero_audio: bool = False,
+        trace: bool = False,
+    ) -> Iterator[Chunk]:
+        record = Trace() if trace else None
+        return stream(self.family, messages, sampling, zero_audio=zero_audio, trace=record)

@@ -1,0 +1,58 @@
+"""Choosing the next token from its logits."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from auricle.types import Sampling
+
+
+class Sampler:
+    """Picks tokens for one request, as its settings say; the random choices follow its seed alone.
+
+    The order is the one of transformers: penalty, temperature, top-k, top-p, min-p.
+    """
+
+    def __init__(self, sampling: Sampling, prompt: list[int]) -> None:
+        self.sampling = sampling
+        self._seen = set(prompt)
+        self._generator = torch.Generator().manual_seed(sampling.seed)
+
+    def pick(self, logits: Tensor) -> int:
+        """One token id from `(vocabulary,)` logits."""
+        logits = self._penalised(logits.float())
+        if self.sampling.temperature == 0:
+            token = int(logits.argmax())
+        else:
+            probabilities = torch.softmax(filtered(logits / self.sampling.temperature, self.sampling), dim=-1)
+            # Drawn on the CPU, so that a seed gives the same choices on every device.
+            token = int(torch.multinomial(probabilities.cpu(), 1, generator=self._generator))
+        self._seen.add(token)
+        return token
+
+    def _penalised(self, logits: Tensor) -> Tensor:
+        """Makes tokens that were seen less likely (CTRL, arXiv:1909.05858: divide positive logits, multiply others)."""
+        penalty = self.sampling.repetition_penalty
+        if penalty == 1.0:
+            return logits
+        seen = torch.tensor(sorted(token for token in self._seen if token < len(logits)), device=logits.device)
+        logits = logits.clone()
+        values = logits[seen]
+        logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
+        return logits
+
+
+def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
+    """`(vocabulary,)` logits with what top-k, top-p and min-p leave out at -inf; the likeliest always stays."""
+    if 0 < sampling.top_k < len(logits):
+        logits = logits.masked_fill(logits < logits.topk(sampling.top_k).values[-1], -torch.inf)
+    if sampling.top_p < 1:
+        ordered, places = logits.sort(descending=True)
+        probabilities = ordered.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities  # of all likelier tokens
+        logits = logits.masked_fill((before >= sampling.top_p).scatter(0, places, before >= sampling.top_p), -torch.inf)
+    if sampling.min_p > 0:
+        probabilities = logits.softmax(-1)
+        logits = logits.masked_fill(probabilities < sampling.min_p * probabilities.max(), -torch.inf)
+    return logits

@@ -1,0 +1,132 @@
+"""From a model's name to a checkpoint folder: built in, a local folder, the hub's cache, or the hub itself."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auricle.errors import CheckpointError, HubError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUILT_IN = {"tiny": "hears English words, sounds and instruments; 16 MB, ships with Auricle"}
+
+# What a checkpoint needs: weights as safetensors, settings, tokenizer, chat template. No pickles, no duplicates.
+_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model"]
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """`[backend:]name[@revision]`, taken apart."""
+
+    name: str
+    backend: str = "native"
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, backends: tuple[str, ...]) -> ModelName:
+        """Splits a name. A folder that exists is taken as it is, colons and at-signs included.
+
+        Raises:
+            HubError: the backend is unknown, or nothing is left for a name.
+        """
+        if Path(text).exists() and text not in BUILT_IN:
+            return cls(text)
+        backend, colon, rest = text.partition(":")
+        if not colon or len(backend) == 1 or "/" in backend:  # C:\models\... and ./a:b are paths
+            backend, rest = "native", text
+        if backend not in backends:
+            raise HubError(f"unknown backend {backend!r} in {text!r}: known is {', '.join(backends)}")
+        name, _, revision = rest.partition("@")
+        if not name:
+            raise HubError(f"{text!r} names no model: spell it [backend:]name[@revision]")
+        return cls(name, backend, revision or None)
+
+
+def find(model: ModelName, *, download: bool = True) -> Path:
+    """The folder of a model: built in, local, in the hub's cache, or (with `download`) fetched into it.
+
+    Raises:
+        HubError: it is none of these, or the hub can't be reached; the message says what would help.
+    """
+    if model.name in BUILT_IN:
+        if model.revision:
+            raise HubError(f"{model.name} is built in and has no revisions: leave out @{model.revision}")
+        return Path(str(resources.files("auricle"))) / "assets" / model.name
+    path = Path(model.name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise CheckpointError(f"{model.name} is no checkpoint folder: it is a file; name the folder it lies in")
+    if not _HUB_ID.fullmatch(model.name) or model.name.startswith((".", "/", "~")):
+        raise HubError(
+            f"no model {model.name!r}: it is not built in ({', '.join(BUILT_IN)}), not a folder, and not a hub name "
+            "such as google/gemma-4-E2B-it"
+        )
+    return _cached(model) or _fetch(model, download)
+
+
+def cached_models() -> Iterator[tuple[str, Path, int]]:
+    """Checkpoints in the hub's cache that hold safetensors: name, folder of the newest revision, bytes on disk."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        cache = scan_cache_dir()
+    except CacheNotFound:
+        return
+    for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
+        revisions = sorted(repo.revisions, key=lambda revision: revision.last_modified)
+        if repo.repo_type == "model" and any(f.file_name.endswith(".safetensors") for f in revisions[-1].files):
+            yield repo.repo_id, revisions[-1].snapshot_path, repo.size_on_disk
+
+
+def _cached(model: ModelName) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            model.name, revision=model.revision, allow_patterns=_PATTERNS, local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return None
+    # The library counts a folder with any file as cached: an interrupted download has no weights yet.
+    found = Path(folder)
+    return found if (found / "config.json").exists() and any(found.glob("*.safetensors")) else None
+
+
+def _fetch(model: ModelName, download: bool) -> Path:
+    from httpx import HTTPError  # huggingface_hub's own client: what it lets through when a connection breaks
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    if not download:
+        raise HubError(f"{model.name} is not in the cache: fetch it with `auricle models pull {model.name}`")
+    try:
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS))
+    except GatedRepoError as error:
+        raise HubError(
+            f"{model.name} is gated: accept its licence on the hub, then log in with `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise HubError(f"{model.name} has no revision {model.revision!r} on the hub") from error
+    except RepositoryNotFoundError as error:
+        raise HubError(f"the hub has no model {model.name!r}, or it is private: check the name") from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HTTPError, OSError) as error:
+        raise HubError(
+            f"{model.name} is not in the cache and the hub can't be reached: connect to the network, "
+            "give a local folder, or use --model tiny"
+        ) from error

@@ -1,0 +1,82 @@
+"""What every model family offers to the engine, and the registry of families."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from auricle.checkpoint import Checkpoint
+from auricle.errors import CheckpointError
+from auricle.models.text import TextCodec
+from auricle.types import Message
+
+# model_type -> "module:attribute" of a class built from a Checkpoint
+FAMILIES = {"gemma4": "auricle.models.gemma4.family:Gemma4Family"}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered conversation."""
+
+    ids: list[int]  # audio placeholders included
+    layout: list[str]  # for people: a line for each stretch of text or audio
+
+
+class Family(Protocol):
+    """A loaded checkpoint of one family: sound to audio tokens, messages to a prompt, tokens to logits."""
+
+    model: nn.Module
+    codec: TextCodec
+    device: torch.device
+    dtype: torch.dtype
+    rate: int  # Hz
+    max_clip_seconds: float
+    context: int  # tokens, prompt and answer together
+    stop_ids: frozenset[int]
+    hidden_span: tuple[int, int] | None  # ids that open and close what is not part of the answer (thinking)
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Fills the weights."""
+
+    def parameters(self) -> int:
+        """How many numbers the weights used are."""
+
+    def audio_tokens(self, samples: int) -> int:
+        """How many tokens a clip of this many samples becomes."""
+
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One clip, `(samples,)` at `rate` -> `(frames, mels)`; too short or too long is a SoundError."""
+
+    def encode(self, features: NDArray[np.float32]) -> Tensor:
+        """`(frames, mels)` -> `(tokens, hidden)`, on `device` and in `dtype`."""
+
+    def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
+        """Renders messages; `tokens` is how many audio tokens each clip has, in order."""
+
+    def new_cache(self) -> Any:
+        """Keys and values of a new request."""
+
+    def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
+        """Takes ids (and the audio tokens at their places) up into the cache -> `(tokens or 1, vocabulary)` logits."""
+
+
+def open_family(checkpoint: Checkpoint) -> Family:
+    """The family of a checkpoint, weights not loaded yet.
+
+    Raises:
+        CheckpointError: the model type is unknown (the message names those that are known), or its files don't fit.
+    """
+    kind = checkpoint.config["model_type"]
+    if kind not in FAMILIES:
+        raise CheckpointError(
+            f"{checkpoint.folder} is a {kind!r} model; model types that run here are {', '.join(sorted(FAMILIES))}"
+        )
+    module, _, attribute = FAMILIES[kind].partition(":")
+    family: Family = getattr(importlib.import_module(module), attribute)(checkpoint)
+    return family

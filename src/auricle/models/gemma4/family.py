@@ -1,0 +1,147 @@
+"""Gemma 4 for the engine: a checkpoint's files become features, prompt and model."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auricle.checkpoint import Checkpoint
+from auricle.errors import CheckpointError, PromptError
+from auricle.models.family import Prompt
+from auricle.models.gemma4.config import Gemma4Config
+from auricle.models.gemma4.decoder import Cache
+from auricle.models.gemma4.features import FeatureConfig, log_mel
+from auricle.models.gemma4.model import Gemma4
+from auricle.models.text import ChatTemplate, TextCodec
+from auricle.models.weights import load_weights
+from auricle.types import Message
+
+# For checkpoints without a template of their own. Audio stands inside the user's turn, where the user put it.
+DEFAULT_TEMPLATE = """\
+{{ bos_token or '<bos>' }}
+{%- for message in messages %}
+{{- '<|turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' }}
+{%- for part in message.content %}
+{{- '<|audio|>' if part.type == 'audio' else part.text | trim }}
+{%- endfor %}
+{{- '<turn|>\\n' }}
+{%- endfor %}
+{{- '<|turn>model\\n' if add_generation_prompt }}"""
+
+
+class Gemma4Family:
+    """See `models.family.Family`."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.config = Gemma4Config.from_dict(checkpoint.config)
+        if self.config.audio is None:
+            raise CheckpointError(
+                f"{checkpoint.folder} has no audio tower (config.json has no audio_config): it can't hear; "
+                "use an E2B or E4B checkpoint"
+            )
+        self.feature_config = FeatureConfig.from_dict(_feature_settings(checkpoint))
+        self.codec = TextCodec(checkpoint)
+        self.template = ChatTemplate(checkpoint, DEFAULT_TEMPLATE)
+        self._audio_token = self._required_token(self.config.audio_token_id)
+        self._begin = self._required_token(self.config.boa_token_id)
+        self._end = self._required_token(self.config.eoa_token_id)
+        self.rate = self.feature_config.sampling_rate
+        self.max_clip_seconds = self.feature_config.max_seconds
+        self.context = self.config.text.max_position_embeddings
+        self.stop_ids = self._stop_ids()
+        opening, closing = self.codec.id("<|channel>"), self.codec.id("<channel|>")
+        self.hidden_span = (opening, closing) if opening is not None and closing is not None else None
+        with torch.device("meta"):
+            self.model = Gemma4(self.config)
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+        load_weights(
+            self.model,
+            self.checkpoint,
+            device,
+            dtype,
+            name_in_checkpoint=self.model.checkpoint_name,
+            unused=self.model.unused,
+            mapped=("language_model.embed_tokens.weight", "language_model.embed_tokens_per_layer.weight"),
+        )
+
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def audio_tokens(self, samples: int) -> int:
+        return self.feature_config.tokens(samples)
+
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return log_mel(samples, self.feature_config)
+
+    def encode(self, features: NDArray[np.float32]) -> Tensor:
+        mel = torch.from_numpy(features).to(self.device, self.dtype)
+        return self.model.encode(mel[None])[0]
+
+    def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
+        for message in messages:
+            for part in message.parts:
+                if isinstance(part, str):
+                    self.codec.refuse_control_tokens(part)
+        pieces = self.template.render(messages, enable_thinking=False).split(self._audio_token)
+        if len(pieces) != len(tokens) + 1:
+            raise PromptError(
+                f"the chat template made {len(pieces) - 1} places for audio out of {len(tokens)} clips: "
+                "it does not fit this model"
+            )
+        text = pieces[0]
+        for count, piece in zip(tokens, pieces[1:], strict=True):
+            text += self._begin + self._audio_token * count + self._end + piece
+        ids = self.codec.encode(text)
+        placed = ids.count(self.config.audio_token_id)
+        if placed != sum(tokens):
+            raise PromptError(f"the prompt has {placed} audio tokens for {sum(tokens)} that the encoder gives")
+        return Prompt(ids, self._layout(ids))
+
+    def new_cache(self) -> Cache:
+        return Cache(self.config.text)
+
+    def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
+        decoder, placeholder = self.model.language_model, self.config.audio_token_id
+        batch = torch.tensor([ids], device=self.device)
+        x = decoder.embed(batch, audio, placeholder)
+        hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), cache, last_only=last_only)
+        return decoder.logits(hidden[0])
+
+    def _required_token(self, id: int) -> str:
+        """How the tokenizer writes a token that frames audio; one that it lacks is an error."""
+        token = self.codec.token(id)
+        if self.codec.id(token) != id:
+            raise PromptError(
+                f"the tokenizer of {self.checkpoint.folder} misses audio token {id} that config.json names: "
+                "fetch tokenizer.json of the same model"
+            )
+        return token
+
+    def _stop_ids(self) -> frozenset[int]:
+        """The ids of generation_config.json, or of config.json; and the end of a turn."""
+        settings = self.checkpoint.json("generation_config.json")
+        stops = settings.get("eos_token_id", self.checkpoint.config.get("text_config", {}).get("eos_token_id", 1))
+        turn = self.codec.id("<turn|>")
+        return frozenset([*(stops if isinstance(stops, list) else [stops]), *([turn] if turn is not None else [])])
+
+    def _layout(self, ids: list[int]) -> list[str]:
+        lines = []
+        for is_audio, run in groupby(ids, lambda id: id == self.config.audio_token_id):
+            stretch = list(run)
+            written = f"{self._audio_token} x {len(stretch)}" if is_audio else "".join(map(self.codec.token, stretch))
+            lines.append(written)
+        return lines
+
+
+def _feature_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The feature extractor's settings. Converted checkpoints often lack them: every release has the defaults."""
+    nested = checkpoint.json("processor_config.json").get("feature_extractor")
+    return nested or checkpoint.json("preprocessor_config.json")

@@ -1,0 +1,128 @@
+"""Text to token ids and back, and chat templates: shared by all families, read from the checkpoint's own files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from tokenizers import Tokenizer
+
+from auricle.checkpoint import Checkpoint
+from auricle.errors import CheckpointError, PromptError
+from auricle.types import Audio, Message
+
+
+class TextCodec:
+    """A checkpoint's tokenizer."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        path = checkpoint.folder / "tokenizer.json"
+        if not path.is_file():
+            raise CheckpointError(f"{checkpoint.folder} has no tokenizer.json: fetch the model again")
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception for anything wrong in the file
+            raise CheckpointError(f"{path} can't be read as a tokenizer ({error}): fetch the model again") from error
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._control = {token.content: id for id, token in added.items() if token.special}
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a rendered prompt; control tokens written in it become themselves, none is added."""
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: list[int]) -> str:
+        """Text of sampled ids, control tokens left out."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+        return text
+
+    def id(self, token: str) -> int | None:
+        found: int | None = self._tokenizer.token_to_id(token)
+        return found
+
+    def token(self, id: int) -> str:
+        """How the tokenizer writes one id, control tokens included."""
+        return self._tokenizer.id_to_token(id) or f"<{id}>"
+
+    def refuse_control_tokens(self, text: str) -> None:
+        """A user's text must not open a turn or pose as audio: a control token in it is an error."""
+        for token in self._control:
+            if token in text:
+                raise PromptError(f"the text contains the control token {token!r}: take it out")
+
+
+class Detokenizer:
+    """Turns sampled ids into text piece by piece, holding back a character until all its bytes are there."""
+
+    _INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
+
+    def __init__(self, codec: TextCodec) -> None:
+        self._codec = codec
+        self._ids: list[int] = []
+        self._start = 0  # of the ids decoded together: how one is spelled depends on the one before it
+        self._done = 0  # ids whose text was given out
+
+    def add(self, id: int) -> str:
+        """The text that has become final with this id; often empty."""
+        self._ids.append(id)
+        text = self._pending()
+        if text.endswith(self._INCOMPLETE):
+            return ""
+        self._start, self._done = self._done, len(self._ids)
+        return text
+
+    def flush(self) -> str:
+        """What is left at the end, incomplete characters included."""
+        text = self._pending()
+        self._start = self._done = len(self._ids)
+        return text
+
+    def _pending(self) -> str:
+        before = self._codec.decode(self._ids[self._start : self._done])
+        return self._codec.decode(self._ids[self._start :])[len(before) :]
+
+
+class ChatTemplate:
+    """Renders messages as the checkpoint's own template says, or as the family's default does."""
+
+    def __init__(self, checkpoint: Checkpoint, default: str) -> None:
+        path = checkpoint.folder / "chat_template.jinja"
+        settings = checkpoint.json("tokenizer_config.json")
+        source = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
+        if isinstance(source, list):  # named variants, as older checkpoints write them
+            source = {entry["name"]: entry["template"] for entry in source}.get("default")
+        self._values = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        try:
+            self._template = environment.from_string(source or default)
+        except jinja2.TemplateError as error:
+            raise CheckpointError(f"the chat template of {checkpoint.folder} can't be read: {error}") from error
+
+    def render(self, messages: list[Message], **values: Any) -> str:
+        """The prompt up to where the model's turn begins; every sound is one placeholder of the template's."""
+        rendered = [
+            {
+                "role": message.role,
+                "content": [
+                    {"type": "audio"} if isinstance(part, Audio) else {"type": "text", "text": part}
+                    for part in message.parts
+                ],
+            }
+            for message in messages
+        ]
+        try:
+            return self._template.render(
+                messages=rendered, add_generation_prompt=True, **{**self._values, **values}
+            )
+        except jinja2.TemplateError as error:
+            raise PromptError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def _content(token: str | dict[str, Any] | None) -> str:
+    return token["content"] if isinstance(token, dict) else token or ""
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
