@@ -91,9 +91,7 @@ def _cached(model: ModelName) -> Path | None:
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(
-            model.name, revision=model.revision, allow_patterns=_PATTERNS, local_files_only=True
-        )
+        folder = snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS, local_files_only=True)
     except LocalEntryNotFoundError:
         return None
     # The library counts a folder with any file as cached: an interrupted download has no weights yet.
@@ -102,11 +100,11 @@ def _cached(model: ModelName) -> Path | None:
 
 
 def _fetch(model: ModelName, download: bool) -> Path:
-    from httpx import HTTPError  # huggingface_hub's own client: what it lets through when a connection breaks
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
+        HTTPError,  # type: ignore[attr-defined] # its HTTP client's, httpx or httpx2 as its version has it
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,

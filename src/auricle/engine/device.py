@@ -26,7 +26,7 @@ def choose_device(name: str) -> torch.device:
     if kind == "auto":
         return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
     if not available[kind]:
-        raise DeviceError(f"device {name!r} is not available with this build of torch on this machine: use --device cpu")
+        raise DeviceError(f"device {name!r} is not available on this machine, or not with this torch: use --device cpu")
     try:
         return torch.device(name)
     except RuntimeError as error:

@@ -113,9 +113,7 @@ class ChatTemplate:
             for message in messages
         ]
         try:
-            return self._template.render(
-                messages=rendered, add_generation_prompt=True, **{**self._values, **values}
-            )
+            return self._template.render(messages=rendered, add_generation_prompt=True, **{**self._values, **values})
         except jinja2.TemplateError as error:
             raise PromptError(f"the model's chat template refuses these messages: {error}") from error
 

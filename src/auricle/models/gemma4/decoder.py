@@ -15,6 +15,9 @@ Layout: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Module names are 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -146,6 +149,12 @@ class Decoder(nn.Module):
             self.per_layer_projection_norm = RMSNorm(inner, config.rms_norm_eps)
         self._frequencies: dict[str, Tensor] = {}
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the computation: the tables, and weights that a scheme has packed, may be stored in another."""
+        assert self.norm.weight is not None
+        return self.norm.weight.dtype
+
     def embed(self, ids: Tensor, audio: Tensor | None = None, audio_token_id: int | None = None) -> Tensor:
         """Token ids to embeddings, audio tokens put in their places.
 
@@ -156,7 +165,7 @@ class Decoder(nn.Module):
         Returns:
             `(batch, tokens, hidden)`.
         """
-        x = self.embed_tokens(self._text_ids(ids, audio_token_id), self.layers[0].layer_scalar.dtype)
+        x = self.embed_tokens(self._text_ids(ids, audio_token_id), self.dtype)
         if audio is not None:
             assert audio_token_id is not None, "audio needs the id that keeps its places"
             x = x.masked_scatter((ids == audio_token_id)[..., None], audio.to(x.dtype))
@@ -189,7 +198,7 @@ class Decoder(nn.Module):
         start = cache.length if cache is not None else 0
         rope = self._rotary(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
         held: list[KeysValues] = []  # by owning layer
-        for i, layer in enumerate(self._typed_layers()):
+        for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
             kind = self.config.layer_types[i]
             if i < self.config.first_shared_layer:
                 kv = layer.keys_values(x, rope[kind])
