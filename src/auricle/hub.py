@@ -101,10 +101,9 @@ def _cached(model: ModelName) -> Path | None:
 
 def _fetch(model: ModelName, download: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's or httpx2's
         GatedRepoError,
-        HfHubHTTPError,
-        HTTPError,  # type: ignore[attr-defined] # its HTTP client's, httpx or httpx2 as its version has it
+        HTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -123,7 +122,7 @@ def _fetch(model: ModelName, download: bool) -> Path:
         raise HubError(f"{model.name} has no revision {model.revision!r} on the hub") from error
     except RepositoryNotFoundError as error:
         raise HubError(f"the hub has no model {model.name!r}, or it is private: check the name") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, HTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
         raise HubError(
             f"{model.name} is not in the cache and the hub can't be reached: connect to the network, "
             "give a local folder, or use --model tiny"
