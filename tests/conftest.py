@@ -9,6 +9,10 @@ import pytest
 # Before anything imports huggingface_hub: a test that reaches for the network fails at once and says so.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+# Before anything imports torch. Its threads wait for each other by spinning: for models as small as the tests' a second
+# one gains nothing, and on a machine that is busy otherwise it made the suite ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]

@@ -93,7 +93,10 @@ class ChatTemplate:
         if isinstance(source, list):  # named variants, as older checkpoints write them
             source = {entry["name"]: entry["template"] for entry in source}.get("default")
         self._values = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        # As transformers sets it up, since that is what templates are written for.
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
         environment.globals["raise_exception"] = _refuse
         try:
             self._template = environment.from_string(source or default)
