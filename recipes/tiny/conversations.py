@@ -101,6 +101,24 @@ def crop(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> Clip:
     return _without_words(rng, piece, clip, container=rng.random() < 0.6)
 
 
+def pair(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> list[Clip]:
+    """Two clips of which one is louder, by 5 dB or more over what sounds in them."""
+    clips = [utterance(rng, speech, others) if rng.random() < 0.5 else sound(rng, others) for _ in range(2)]
+    if any(clip.truth.kind == "silence" for clip in clips):
+        return pair(rng, speech, others)
+    low = rng.uniform(-40, -16)
+    levels = rng.permutation([low, low + rng.uniform(5, -10 - low)])
+    for clip, wanted in zip(clips, levels, strict=True):
+        gain = 10 ** (wanted / 20) / loudness(clip.mix.samples)
+        clip.mix.samples = (clip.mix.samples * np.float32(gain)).clip(-1, 1)
+    return clips
+
+
+def loudness(samples: NDArray[np.float32]) -> float:
+    """The level of what sounds: silence around it doesn't count."""
+    return mix.level(samples[np.abs(samples) > 0.05 * np.abs(samples).max()])
+
+
 def _without_words(
     rng: np.random.Generator, samples: NDArray[np.float32], clip: dict[str, object], *, container: bool = False
 ) -> Clip:
@@ -152,6 +170,9 @@ class Writer:
     def _question(self, rng: np.random.Generator, clips: list[Clip]) -> tuple[str, str, bool]:
         if len(clips) == 1:
             return tasks.ask(rng, clips[0].truth, transcript=clips[0].transcript)
+        if not all(clip.heard for clip in clips) or rng.random() < 0.3:
+            first, second = (loudness(clip.mix.samples) for clip in clips)
+            return *tasks.louder(rng, first > second), False
         return tasks.ask(rng, Truth("speech", " ".join(clip.truth.text for clip in clips)), transcript=1.0)
 
     def _turn(

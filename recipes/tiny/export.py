@@ -33,6 +33,7 @@ def export(work: Path, out: Path) -> None:
         out / "model.safetensors",
         metadata={"format": "pt"},
     )
+    (out / "model.safetensors").chmod(0o644)  # the library writes it for its owner alone
     _write(out / "config.json", settings(config))
     stops = [tokens.token_to_id("<eos>"), tokens.token_to_id("<turn|>")]
     _write(out / "generation_config.json", {"bos_token_id": 2, "eos_token_id": stops, "pad_token_id": 0})

@@ -32,7 +32,7 @@ class Pool:
         self.clips: list[dict[str, Any]] = []
         self.by_kind: dict[str, list[dict[str, Any]]] = {}
         self.sounds: list[NDArray[np.int16]] = []
-        for index in sorted(folder.glob(f"{name}-*.jsonl")):
+        for index in sorted(folder.glob(f"{name}*.jsonl")):
             self.sounds.append(np.load(index.with_suffix(".npy"), mmap_mode="r"))
             with index.open() as lines:
                 for line in lines:

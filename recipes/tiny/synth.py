@@ -222,6 +222,24 @@ def shard_phonemes(path: Path) -> set[str]:
     return {name for line in path.open() for name, _ in json.loads(line)["phonemes"]}
 
 
+def make(out: Path, *, speech: int, other: int, heldout: bool = True, seed: int = 1, processes: int = 2) -> None:
+    """Write what is missing: `speech` spoken clips, `other` other sounds, and the held-out sets."""
+    out.mkdir(parents=True, exist_ok=True)
+    inventory = out / "phonemes.json"
+    if not inventory.exists():
+        add_phonemes(inventory, survey_phonemes(seed))
+    todo = []
+    if heldout:
+        todo += jobs("heldout-speech", HELD_OUT_SPEECH) + jobs("heldout-other", HELD_OUT_OTHER)
+    todo += jobs("speech", speech) + jobs("other", other)
+    # A process of its own for each worker: the library's state does not survive a fork.
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for name in pool.imap_unordered(partial(make_shard, out=out, seed=seed), todo):
+            if "speech" in name:
+                add_phonemes(inventory, shard_phonemes(out / f"{name}.jsonl"))
+            print(f"{name} done", flush=True)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description="Write the training data of the tiny model.")
@@ -232,22 +250,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2)
     args = parser.parse_args()
-
     os.nice(10)
-    args.out.mkdir(parents=True, exist_ok=True)
-    inventory = args.out / "phonemes.json"
-    if not inventory.exists():
-        add_phonemes(inventory, survey_phonemes(args.seed))
-    todo = []
-    if args.heldout:
-        todo += jobs("heldout-speech", HELD_OUT_SPEECH) + jobs("heldout-other", HELD_OUT_OTHER)
-    todo += jobs("speech", args.speech) + jobs("other", args.other)
-    # A process of its own for each worker: the library's state does not survive a fork.
-    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
-        for name in pool.imap_unordered(partial(make_shard, out=args.out, seed=args.seed), todo):
-            if "speech" in name:
-                add_phonemes(inventory, shard_phonemes(args.out / f"{name}.jsonl"))
-            print(f"{name} done", flush=True)
+    make(
+        args.out,
+        speech=args.speech,
+        other=args.other,
+        heldout=args.heldout,
+        seed=args.seed,
+        processes=args.processes,
+    )
 
 
 if __name__ == "__main__":

@@ -170,6 +170,11 @@ def ask(rng: np.random.Generator, truth: Truth, *, transcript: float) -> tuple[s
     return *_about(rng, truth), False
 
 
+def louder(rng: np.random.Generator, first: bool) -> tuple[str, str]:
+    """Which of two clips is the louder one."""
+    return _worded(rng, LOUDER), "The first" if first else "The second"
+
+
 def _about(rng: np.random.Generator, truth: Truth) -> tuple[str, str]:
     speaks, plays = truth.kind == "speech", truth.kind == "music"
     task = rng.choice(["speech", "kind", "music", "plays", "choose", "instrument", "scene"])

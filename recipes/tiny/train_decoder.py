@@ -75,17 +75,17 @@ def collate(rng: np.random.Generator, examples: list[Example], targets: mix.Targ
 
 
 def clips_for(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> list[Clip]:
-    """What one conversation is about: mostly a sentence, else a sound, a short crop, long speech, two sentences."""
+    """What one conversation is about: mostly a sentence, else a sound, a short crop, long speech, or two clips."""
     choice = rng.random()
-    if choice < 0.60:
+    if choice < 0.58:
         return [conversations.utterance(rng, speech, others)]
-    if choice < 0.78:
+    if choice < 0.75:
         return [conversations.sound(rng, others)]
-    if choice < 0.94:
+    if choice < 0.90:
         return [conversations.crop(rng, speech, others)]
-    if choice < 0.97:
+    if choice < 0.94:
         return [conversations.utterance(rng, speech, others, seconds=rng.uniform(6, 29))]
-    return [conversations.utterance(rng, speech, others) for _ in range(2)]
+    return conversations.pair(rng, speech, others)
 
 
 def batches(data: Path, targets: mix.Targets, tokens: Tokenizer, seed: int) -> Iterator[Batch]:
@@ -177,7 +177,7 @@ def schedule(done: float) -> float:
     return min(1.0, max(0.01, (1 - done) / 0.6))
 
 
-def train(work: Path, minutes: float, seed: int, matrix_lr: float, other_lr: float) -> None:
+def train(work: Path, minutes: float, seed: int, matrix_lr: float = 0.02, other_lr: float = 2e-3) -> None:
     torch.manual_seed(seed)
     first = torch.load(work / "encoder.pt", weights_only=False)
     targets = mix.Targets(first["words"], first["phonemes"])
