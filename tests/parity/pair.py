@@ -43,7 +43,7 @@ class Pair:
             return self.ours.read(ids, audio, self.ours.new_cache(), last_only=False)
 
     def reference_inputs(self, ids: list[int], clips: Sequence[Samples] = ()) -> dict[str, Tensor]:
-        """What transformers' processor would give its model: the features of a batch of clips, padded, with their mask."""
+        """What transformers' processor gives its model: the features of all clips, padded, and their mask."""
         inputs = {"input_ids": torch.tensor([ids])}
         if clips:
             features = self.extractor(list(clips), return_tensors="pt")
@@ -63,11 +63,13 @@ class Pair:
         with torch.inference_mode():
             return self.theirs(**self.reference_inputs(ids, clips)).logits[0]
 
-    def reference_greedy(self, ids: list[int], clips: Sequence[Samples], tokens: int) -> list[int]:
-        """Theirs: so many greedy tokens, stop tokens ignored."""
+    def reference_greedy(
+        self, ids: list[int], clips: Sequence[Samples], tokens: int, stop: int | None = None
+    ) -> list[int]:
+        """Theirs: so many greedy tokens; only `stop` ends them earlier."""
         with torch.inference_mode():
             out = self.theirs.generate(
-                **self.reference_inputs(ids, clips), max_new_tokens=tokens, do_sample=False, eos_token_id=None
+                **self.reference_inputs(ids, clips), max_new_tokens=tokens, do_sample=False, eos_token_id=stop
             )
         return out[0, len(ids) :].tolist()
 
