@@ -67,8 +67,8 @@ def read_claim(source: Source, container: InputContainer, stream: AudioStream) -
             return Claim(end=8 + size if 0 < size < PLACEHOLDER else None)
         case "flac" | "aiff" | "au":
             return Claim(written, exact)
-        case "mp3" if _has_frame_count(source):
-            return Claim(written, 0.1)
+        case "mp3":
+            return _mp3_claim(source, stream.rate)
         case "matroska,webm":
             # The duration is that of the longest track, so it speaks for the sound only where there is nothing else.
             alone = all(other.type == "audio" for other in container.streams)
@@ -113,13 +113,26 @@ def _wav_claim(source: Source) -> Claim:
     return Claim()
 
 
-def _has_frame_count(source: Source) -> bool:
-    """Whether an mp3 says how many frames it has: a "Xing" or "Info" header in its first frame."""
+def _mp3_claim(source: Source, rate: int) -> Claim:
+    """The number of frames, from a "Xing" or "Info" header in the first of them.
+
+    FFmpeg's own figure is a guess as soon as something follows the last frame.
+    """
     start, head = 0, source.at(0, 10)
     if head[:3] == b"ID3":  # skipped over: its size is four times seven bits
         start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=False))
     first = source.at(start, 2048)
-    return b"Xing" in first or b"Info" in first
+    header = max(first.find(b"Xing"), first.find(b"Info"))
+    fields = first[header + 7] if 0 <= header < len(first) - 7 else 0  # which of the following there are, as bits
+    if not fields & 1 or not rate:
+        return Claim()
+    per_frame = 1152 if rate >= 32_000 else 576
+    samples = int.from_bytes(first[header + 8 : header + 12], "big") * per_frame
+    encoder = header + 8 + 4 * (1 + (fields >> 1 & 1) + 25 * (fields >> 2 & 1) + (fields >> 3 & 1))
+    if first[encoder : encoder + 4] in (b"LAME", b"Lavf", b"Lavc"):  # these say what they added at either end
+        added = int.from_bytes(first[encoder + 21 : encoder + 24], "big")
+        samples -= (added >> 12) + (added & 0xFFF)
+    return Claim(samples / rate, 1.5 * per_frame / rate)  # some count the header as a frame
 
 
 def _matroska_end(source: Source) -> int | None:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 MAX_PEAK = 16.0  # +24 dB over full scale
 MAX_GAP_S = 0.25  # between packets; clocks of live recordings jitter by less
 MAX_FLAC_GAP_S = 0.001  # its frames are numbered by their samples
+MAX_RATE = 10_000_000  # samples per second; more is a damaged header, and would take the resampler minutes
 MAX_CHANNELS = 64  # of an array: more than that is a transposed one
 
 # Containers that hold sound. Playlists and scripts (HLS, concat, ...) are left out on purpose: they make FFmpeg open
@@ -119,7 +120,7 @@ def from_samples(
     rate: int,
     target_rate: int = 16_000,
     *,
-    name: str = "the samples given",
+    name: str = "the array given",
 ) -> Audio:
     """Takes samples that are already decoded.
 
@@ -134,20 +135,20 @@ def from_samples(
             absurdly large.
     """
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or rate < 1:
-        raise SoundError(f"{name} come with a rate of {rate!r}; give samples per second, a whole number such as 16000")
+        raise SoundError(f"{name} comes with a rate of {rate!r}; give samples per second, a whole number such as 16000")
     try:
         values = np.asarray(samples)
     except Exception as error:  # whatever an array-like throws: ragged lists, tensors on another device, ...
-        raise SoundError(f"{name} can't be read as an array ({one_line(str(error))}); give a NumPy array") from None
+        raise SoundError(f"{name} is no array ({one_line(str(error))}); give a NumPy array") from None
     if values.ndim not in (1, 2):
-        raise SoundError(f"{name} have the shape {values.shape}; give (samples,) or (channels, samples)")
-    channels = np.atleast_2d(values)
+        raise SoundError(f"{name} has the shape {values.shape}; give (samples,) or (channels, samples)")
     if values.size == 0:
-        raise SoundError(f"{name} hold 0 samples (shape {values.shape}); give some sound")
+        raise SoundError(f"{name} holds 0 samples (its shape is {values.shape}); give some sound")
+    channels = np.atleast_2d(values)
     if len(channels) > MAX_CHANNELS:
         raise SoundError(
-            f"{name} have the shape {values.shape}, which would be {len(channels):,} channels; "
-            "give (channels, samples): transpose them"
+            f"{name} has the shape {values.shape}, which would be {len(channels):,} channels; "
+            "give (channels, samples): transpose it"
         )
     mixed = _Mixed(name, target_rate, limits=None)
     mixed.add_channels(_to_floats(channels, name), int(rate))
@@ -216,6 +217,8 @@ class _Mixed:
         self._parts.append(part)
 
     def _change_rate(self, rate: int) -> None:
+        if rate > MAX_RATE:
+            raise SoundError(f"{self._name} claims {rate:,} samples per second; it can have at most {MAX_RATE:,}")
         self._earlier_s = self.seconds
         self._flush()
         self._source_rate, self._samples = rate, 0
@@ -328,7 +331,10 @@ def _channels(frame: AudioFrame, name: str) -> NDArray[np.floating[Any]]:
     count = frame.layout.nb_channels
     if frame.format.is_planar and count > 8:
         # PyAV 18 counts the planes of such frames wrongly and reads past their end: packed ones have a single plane.
-        (frame,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
+        try:
+            (frame,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
+        except (av.error.FFmpegError, ValueError):
+            raise SoundError(f"{name} has {count} channels in no known order; convert it to wav or flac") from None
     kind = frame.format.name.removesuffix("p")
     if kind not in SAMPLE_FORMATS:
         raise SoundError(f"{name} has samples of the type {kind}, which isn't supported; convert it to wav or flac")
@@ -344,10 +350,10 @@ def _channels(frame: AudioFrame, name: str) -> NDArray[np.floating[Any]]:
 def _to_floats(values: NDArray[Any], name: str) -> NDArray[np.floating[Any]]:
     if values.dtype.kind == "f":
         return values.astype(np.float32) if values.dtype.itemsize < 4 else values
-    kind = next((kind for kind, (dtype, *_) in SAMPLE_FORMATS.items() if values.dtype == dtype and kind != "s64"), None)
+    kind = {"u1": "u8", "i2": "s16", "i4": "s32"}.get(values.dtype.str[1:])  # of either byte order
     if kind is None:
         raise SoundError(
-            f"{name} are of the type {values.dtype}, which has no agreed full scale; "
+            f"{name} has the type {values.dtype}, which has no agreed full scale; "
             "give floats in [-1, 1], int16, int32 or uint8"
         )
     return _scaled(values, kind)

@@ -21,6 +21,7 @@ from auricle.errors import SoundError
 
 KEPT_BYTES = 64 << 20  # of a stream, in memory
 CHUNK = 1 << 20
+MAX_NAME = 300  # letters, in a message
 
 
 class Source:
@@ -75,8 +76,8 @@ class Source:
 
     def _read(self, count: int) -> bytes:
         if self.size is not None:
-            return self._raw.read(count)
-        data = self._head[self.taken : self.taken + count] or self._raw.read(count)
+            return _as_bytes(self._raw.read(count), self.name)
+        data = self._head[self.taken : self.taken + count] or _as_bytes(self._raw.read(count), self.name)
         self.taken += len(data)
         if self.taken > self._max_bytes:
             raise _too_large(self.name, self._max_bytes)
@@ -98,8 +99,9 @@ def open_source(source: str | Path | bytes | BinaryIO, max_bytes: int, name: str
 
 
 def one_line(name: str) -> str:
-    """A file's name for a message: names may hold anything, line breaks and control characters too."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name) or "''"
+    """A file's name for a message: names may hold anything, line breaks too, and may be of any length, or none."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in name) or "''"
+    return shown if len(shown) <= MAX_NAME else "..." + shown[3 - MAX_NAME :]
 
 
 def _open_path(path: str | Path, name: str) -> BinaryIO:
@@ -168,12 +170,16 @@ def _read_until(stream: BinaryIO, count: int, name: str) -> bytes:
     """Up to `count` bytes; fewer only at the end of the stream."""
     parts: list[bytes] = []
     missing = count
-    while missing and (data := stream.read(min(CHUNK, missing))):
-        if not isinstance(data, bytes):
-            raise SoundError(f"{name} gives {type(data).__name__}, not bytes; open it in binary mode (rb)")
+    while missing and (data := _as_bytes(stream.read(min(CHUNK, missing)), name)):
         parts.append(data)
         missing -= len(data)
     return b"".join(parts)
+
+
+def _as_bytes(data: object, name: str) -> bytes:
+    if not isinstance(data, bytes):
+        raise SoundError(f"{name} gives {type(data).__name__}, not bytes; open it in binary mode (rb)")
+    return data
 
 
 def _check_size(size: int, name: str, max_bytes: int) -> None:
