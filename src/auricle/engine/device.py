@@ -28,9 +28,12 @@ def choose_device(name: str) -> torch.device:
     if not available[kind]:
         raise DeviceError(f"device {name!r} is not available on this machine, or not with this torch: use --device cpu")
     try:
-        return torch.device(name)
+        device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(f"{name!r} is no device: spell it cuda or cuda:0") from error
+    if kind == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(f"there is no device {name!r}: this machine has {torch.cuda.device_count()}, from cuda:0 on")
+    return device
 
 
 def choose_dtype(name: str, device: torch.device, parameters: int) -> torch.dtype:

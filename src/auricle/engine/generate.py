@@ -58,6 +58,7 @@ class _Heard:
     segments: tuple[Segment, ...]
 
 
+@torch.inference_mode()  # as a decorator: between two chunks the caller's own code runs, and not in that mode
 def stream(
     family: Family,
     messages: list[Message],
@@ -80,17 +81,16 @@ def stream(
         SoundError: a clip is too short or too long.
         PromptError: the prompt doesn't fit the context, or the model.
     """
-    with torch.inference_mode():
-        clock = _Clock(family.device)
-        sounds = [part for message in messages for part in message.parts if isinstance(part, Audio)]
-        _check_length(family, messages, sounds)
-        heard = _hear(family, sounds, clock, trace)
-        prompt = family.prompt(messages, [segment.tokens for segment in heard.segments])
-        _check_context(prompt, family.context)
-        audio = torch.zeros_like(heard.tokens) if zero_audio and heard.tokens is not None else heard.tokens
-        if trace is not None:
-            trace.prompt_ids, trace.layout = prompt.ids, prompt.layout
-        yield from _decode(family, prompt, audio, heard.segments, sampling, clock, trace)
+    clock = _Clock(family.device)
+    sounds = [part for message in messages for part in message.parts if isinstance(part, Audio)]
+    _check_length(family, messages, sounds)
+    heard = _hear(family, sounds, clock, trace)
+    prompt = family.prompt(messages, [segment.tokens for segment in heard.segments])
+    _check_context(prompt, family.context)
+    audio = torch.zeros_like(heard.tokens) if zero_audio and heard.tokens is not None else heard.tokens
+    if trace is not None:
+        trace.prompt_ids, trace.layout = prompt.ids, prompt.layout
+    yield from _decode(family, prompt, audio, heard.segments, sampling, clock, trace)
 
 
 def _check_length(family: Family, messages: list[Message], sounds: list[Audio]) -> None:
@@ -175,15 +175,14 @@ def _decode(
         text = writer.add(token)
         if text:
             yield Chunk(text)
-        if writer.stopped:
-            finish = "stop"
-            break
-        if len(sampled) == budget:
+        if writer.stopped or len(sampled) == budget:
             break
         logits = family.read([token], None, cache)[-1]
     rest = writer.finish()
     if rest:
         yield Chunk(rest)
+    if writer.stopped:  # also by a stop string that shows only now, before a character that never came whole
+        finish = "stop"
     notes = _notes(finish, budget, sampling, writer)
     answer = Answer(
         text=writer.text.strip(),

@@ -36,7 +36,8 @@ class Sampler:
         penalty = self.sampling.repetition_penalty
         if penalty == 1.0:
             return logits
-        seen = torch.tensor(sorted(token for token in self._seen if token < len(logits)), device=logits.device)
+        known = sorted(token for token in self._seen if token < len(logits))
+        seen = torch.tensor(known, dtype=torch.long, device=logits.device)
         logits = logits.clone()
         values = logits[seen]
         logits[seen] = torch.where(values > 0, values / penalty, values * penalty)
