@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -54,6 +55,23 @@ def find(model: ModelName, *, download: bool = True) -> Path:
     Raises:
         HubError: it is none of these, or the hub can't be reached; the message says what would help.
     """
+    found = _local(model) or _cached(model)
+    if found is None and not download:
+        raise HubError(f"{model.name} is not in the cache: fetch it with `auricle models pull {model.name}`")
+    return found or _fetch(model)
+
+
+def pull(model: ModelName) -> Path:
+    """Brings a model of the hub into its cache: what is missing there, or newer on the hub. Returns its folder.
+
+    Raises:
+        HubError: there is no such model, or the hub can't be reached.
+    """
+    return _local(model) or _fetch(model)
+
+
+def _local(model: ModelName) -> Path | None:
+    """The folder of a model that needs no hub; None for a hub name."""
     if model.name in BUILT_IN:
         if model.revision:
             raise HubError(f"{model.name} is built in and has no revisions: leave out @{model.revision}")
@@ -68,7 +86,7 @@ def find(model: ModelName, *, download: bool = True) -> Path:
             f"no model {model.name!r}: it is not built in ({', '.join(BUILT_IN)}), not a folder, and not a hub name "
             "such as google/gemma-4-E2B-it"
         )
-    return _cached(model) or _fetch(model, download)
+    return None
 
 
 def cached_models() -> Iterator[tuple[str, Path, int]]:
@@ -81,25 +99,35 @@ def cached_models() -> Iterator[tuple[str, Path, int]]:
     except CacheNotFound:
         return
     for repo in sorted(cache.repos, key=lambda repo: repo.repo_id):
-        revisions = sorted(repo.revisions, key=lambda revision: revision.last_modified)
-        if repo.repo_type == "model" and any(f.file_name.endswith(".safetensors") for f in revisions[-1].files):
-            yield repo.repo_id, revisions[-1].snapshot_path, repo.size_on_disk
+        newest = max(repo.revisions, key=lambda revision: revision.last_modified, default=None)  # none: interrupted
+        if repo.repo_type == "model" and newest and any(f.file_name.endswith(".safetensors") for f in newest.files):
+            yield repo.repo_id, newest.snapshot_path, repo.size_on_disk
 
 
 def _cached(model: ModelName) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS, local_files_only=True)
     except LocalEntryNotFoundError:
         return None
-    # The library counts a folder with any file as cached: an interrupted download has no weights yet.
+    except HFValidationError as error:
+        raise HubError(f"{model.name!r} can't be a hub name, and is no folder: {error}") from error
+    # The library counts a folder with any file as cached: an interrupted download lacks some of the weights.
     found = Path(folder)
-    return found if (found / "config.json").exists() and any(found.glob("*.safetensors")) else None
+    return found if all((found / name).is_file() for name in ("config.json", *_weight_files(found))) else None
 
 
-def _fetch(model: ModelName, download: bool) -> Path:
+def _weight_files(folder: Path) -> set[str]:
+    index = folder / "model.safetensors.index.json"
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no shards; a damaged index is told later
+        return {"model.safetensors"}
+
+
+def _fetch(model: ModelName) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (  # type: ignore[attr-defined] # HTTPError is httpx's or httpx2's
         GatedRepoError,
@@ -110,8 +138,6 @@ def _fetch(model: ModelName, download: bool) -> Path:
         RevisionNotFoundError,
     )
 
-    if not download:
-        raise HubError(f"{model.name} is not in the cache: fetch it with `auricle models pull {model.name}`")
     try:
         return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS))
     except GatedRepoError as error:
@@ -123,7 +149,8 @@ def _fetch(model: ModelName, download: bool) -> Path:
     except RepositoryNotFoundError as error:
         raise HubError(f"the hub has no model {model.name!r}, or it is private: check the name") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
+        cached = "is in the cache, but" if _cached(model) else "is not in the cache and"
         raise HubError(
-            f"{model.name} is not in the cache and the hub can't be reached: connect to the network, "
+            f"{model.name} {cached} the hub can't be reached: connect to the network, "
             "give a local folder, or use --model tiny"
         ) from error

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, SoundError
 
 
@@ -80,6 +81,12 @@ class FeatureConfig:
     def tokens(self, samples: int) -> int:
         """How many audio tokens `samples` give: `ceil(frames / 4)`. The only place this is counted."""
         return -(-self.frames(samples) // 4)
+
+
+def feature_settings(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The feature extractor's settings. Converted checkpoints often lack them: every release has the defaults."""
+    nested = checkpoint.json("processor_config.json").get("feature_extractor")
+    return nested or checkpoint.json("preprocessor_config.json")
 
 
 def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -> NDArray[np.float32]:

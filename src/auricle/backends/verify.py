@@ -1,0 +1,239 @@
+"""Our numbers against the reference implementation's (transformers), on real weights and a sound of the user's.
+
+Ours are computed first and the model is dropped before the reference is loaded, so the memory of one is enough. The
+prompt's token ids are ours for both: what is compared is what is computed from them.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from auricle.backends.native import NativeBackend
+from auricle.checkpoint import Checkpoint
+from auricle.errors import CheckpointError, InputError
+from auricle.hub import ModelName, find
+from auricle.models.gemma4.features import feature_settings
+from auricle.sound.segment import segment
+from auricle.types import DEFAULT_QUESTION, Audio, Message, Sampling
+
+# model_type -> the reference's classes: the model, and its feature extractor with the files its settings stand in
+REFERENCES = {"gemma4": ("Gemma4ForConditionalGeneration", "Gemma4AudioFeatureExtractor")}
+EXTRA = 'pip install "auricle[transformers]"'
+
+MEL_TOLERANCE = 1e-5  # absolute, in any precision: features are computed in float64 and stored in float32
+# Of values whose root mean square is at most 1, and relative to it above: encoder, logits.
+TOLERANCES = {torch.float32: (1e-4, 1e-3), torch.float16: (0.03, 0.1), torch.bfloat16: (0.25, 0.75)}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One quantity compared."""
+
+    name: str
+    shape: tuple[int, ...]  # of what was compared
+    difference: float  # the largest absolute one; of tokens, how many are not the same
+    tolerance: float
+    ok: bool
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All that was compared, and with what."""
+
+    checks: tuple[Check, ...]
+    device: str
+    dtype: str
+    seconds: float  # of the sound compared
+    reference: str  # "transformers 5.23.0"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What one side computed, on the CPU in float32."""
+
+    mel: Tensor  # (frames, mels)
+    encoded: Tensor  # (audio tokens, hidden)
+    logits: Tensor  # (prompt tokens, vocabulary)
+    last: Tensor  # (vocabulary,), as an answer computes them: of the last position alone
+    greedy: tuple[int, ...]
+    steps: Tensor | None = None  # (greedy tokens, vocabulary): the logits of each, where they are known
+
+
+def verify(
+    model: ModelName,
+    audio: Audio,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    max_tokens: int = 32,
+) -> Verification:
+    """Compares mel, encoder, the prompt's logits and `max_tokens` greedy tokens.
+
+    Args:
+        audio: at the model's rate; of one longer than a clip (30 s) the first piece is taken, and a note says so.
+
+    Raises:
+        InputError: transformers is not installed, or too old to know the model.
+        The errors of `auricle.load` and of `Model.stream`.
+    """
+    transformers = _reference_library()
+    backend = NativeBackend(model, device=device, dtype=dtype, threads=threads)
+    family = backend.family
+    clip = segment(audio, family.max_clip_seconds)[0].audio
+    ours, ids = _ours(backend, clip, max_tokens)
+    on, precision, stops = family.device, family.dtype, sorted(family.stop_ids)
+    del backend, family
+    gc.collect()
+    theirs = _theirs(transformers, Checkpoint(find(model)), on, precision, clip, ids, stops, max_tokens)
+    return Verification(
+        checks=tuple(_compare(ours, theirs, precision)),
+        device=str(on),
+        dtype=str(precision).removeprefix("torch."),
+        seconds=clip.seconds,
+        reference=f"transformers {transformers.__version__}",
+        notes=tuple(_notes(audio, clip, precision)),
+    )
+
+
+def _notes(audio: Audio, clip: Audio, dtype: torch.dtype) -> Iterator[str]:
+    if len(clip.samples) < len(audio.samples):
+        yield f"only the first {clip.seconds:.1f} s of {audio.seconds:.1f} s were compared"
+    if dtype != torch.float32:
+        yield f"tolerances are wide in {str(dtype).removeprefix('torch.')}: --dtype float32 compares sharply"
+
+
+def _reference_library() -> Any:
+    if importlib.util.find_spec("transformers") is None:
+        raise InputError(f"verify compares with transformers, which is not installed: {EXTRA}")
+    transformers = importlib.import_module("transformers")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+@torch.inference_mode()
+def _ours(backend: NativeBackend, clip: Audio, max_tokens: int) -> tuple[_Numbers, list[int]]:
+    """Our numbers, and the prompt's ids."""
+    family = backend.family
+    message = Message("user", (DEFAULT_QUESTION, clip))
+    *_, last = backend.stream([message], Sampling(max_tokens=max_tokens))  # refuses what can't be compared, too
+    assert last.answer is not None, "a stream ends with its answer"
+    mel = family.features(clip.samples)
+    encoded = family.encode(mel)
+    ids = family.prompt([message], [len(encoded)]).ids
+    numbers = _Numbers(
+        mel=torch.from_numpy(mel),
+        encoded=encoded.float().cpu(),
+        logits=family.read(ids, encoded, family.new_cache(), last_only=False).float().cpu(),
+        last=family.read(ids, encoded, family.new_cache())[-1].float().cpu(),
+        greedy=last.answer.tokens,
+    )
+    return numbers, ids
+
+
+@torch.inference_mode()
+def _theirs(
+    transformers: Any,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    clip: Audio,
+    ids: list[int],
+    stops: list[int],
+    max_tokens: int,
+) -> _Numbers:
+    model_class, extractor_class = _reference_classes(transformers, checkpoint)
+    extractor = extractor_class(**feature_settings(checkpoint))
+    features = extractor([clip.samples], return_tensors="pt")
+    mask = features["input_features_mask"]
+    model = model_class.from_pretrained(checkpoint.folder, dtype=dtype).to(device).eval()
+    heard = {
+        "input_features": features["input_features"].to(device, dtype),
+        "input_features_mask": mask.to(device),
+    }
+    encoded = model.model.get_audio_features(**heard)
+    prompt = torch.tensor([ids], device=device)
+    logits = model(input_ids=prompt, **heard).logits[0]
+    greedy = transformers.GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_tokens,
+        eos_token_id=stops,
+        pad_token_id=stops[0],
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    out = model.generate(input_ids=prompt, **heard, generation_config=greedy)
+    return _Numbers(
+        mel=features["input_features"][mask].float(),
+        encoded=encoded.pooler_output[encoded.attention_mask].float().cpu(),
+        logits=logits.float().cpu(),
+        last=logits[-1].float().cpu(),
+        greedy=tuple(out.sequences[0, len(ids) :].tolist()),
+        steps=torch.cat(out.logits).float().cpu(),
+    )
+
+
+def _reference_classes(transformers: Any, checkpoint: Checkpoint) -> tuple[Any, Any]:
+    kind = checkpoint.config["model_type"]
+    if kind not in REFERENCES:
+        raise CheckpointError(f"a {kind!r} model has no reference here; verify knows {', '.join(REFERENCES)}")
+    try:
+        model, extractor = (getattr(transformers, name) for name in REFERENCES[kind])
+    except (AttributeError, ImportError) as error:
+        raise InputError(
+            f"transformers {transformers.__version__} does not know {kind!r}: {EXTRA.replace('install', 'install -U')}"
+        ) from error
+    return model, extractor
+
+
+def _compare(ours: _Numbers, theirs: _Numbers, dtype: torch.dtype) -> Iterator[Check]:
+    encoder_tolerance, logit_tolerance = TOLERANCES[dtype]
+    yield _numbers("mel", ours.mel, theirs.mel, MEL_TOLERANCE)
+    yield _numbers("encoder", ours.encoded, theirs.encoded, encoder_tolerance * _scale(theirs.encoded))
+    logit_tolerance *= _scale(theirs.logits)
+    yield _numbers("logits", ours.logits, theirs.logits, logit_tolerance)
+    yield _numbers("logits, last position", ours.last, theirs.last, logit_tolerance)
+    yield _tokens(ours.greedy, theirs, logit_tolerance, exact=dtype == torch.float32)
+
+
+def _scale(reference: Tensor) -> float:
+    """What tolerances are multiplied by: rounding errors grow with the values."""
+    return max(1.0, float(reference.square().mean().sqrt()))
+
+
+def _numbers(name: str, ours: Tensor, theirs: Tensor, tolerance: float) -> Check:
+    if ours.shape != theirs.shape:
+        remark = f"the reference's shape is {tuple(theirs.shape)}"
+        return Check(name, tuple(ours.shape), float("inf"), tolerance, False, remark)
+    difference = float((ours - theirs).abs().max())
+    return Check(name, tuple(ours.shape), difference, tolerance, difference <= tolerance)
+
+
+def _tokens(ours: tuple[int, ...], theirs: _Numbers, logit_tolerance: float, *, exact: bool) -> Check:
+    """The same tokens; in low precision the paths may part where the reference itself can hardly tell two apart."""
+    first = next((i for i, (a, b) in enumerate(zip(ours, theirs.greedy, strict=False)) if a != b), None)
+    if first is None:
+        ok = len(ours) == len(theirs.greedy)
+        remark = "" if ok else f"the reference gave {len(theirs.greedy)} tokens"
+        return Check("greedy tokens", (len(ours),), float(abs(len(ours) - len(theirs.greedy))), 0.0, ok, remark)
+    assert theirs.steps is not None, "the reference's logits were asked for"
+    gap = float(theirs.steps[first, theirs.greedy[first]] - theirs.steps[first, ours[first]])
+    tied = not exact and gap <= 2 * logit_tolerance
+    remark = f"token {first + 1} is {ours[first]}, the reference's {theirs.greedy[first]}"
+    remark += f", a tie within rounding (logits {gap:.3g} apart)" if tied else ""
+    return Check("greedy tokens", (len(ours),), float(len(ours) - first), 0.0, tied, remark)

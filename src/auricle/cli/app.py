@@ -1,0 +1,105 @@
+"""The commands and how their help looks. A command's module is imported when the command is called, not before."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import auricle
+
+# name -> "module:attribute" of a typer app, and the line that `auricle --help` shows: the first of the app's own help
+COMMANDS = {
+    "ask": ("auricle.cli.ask:app", "Ask audio a question."),
+    "chat": ("auricle.cli.chat:app", "Talk about audio, turn by turn."),
+    "transcribe": ("auricle.cli.transcribe:app", "Write down what is said."),
+    "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
+    "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),
+    "verify": ("auricle.cli.verify:app", "Compare our numbers with the reference implementation's."),
+}
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Command(TyperCommand):
+    """A command whose help calls its arguments what their metavar says, and groups options under their panel."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [self.options_metavar or "", *(_spelled(param) for param in self.params if _is_argument(param))]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None:
+                continue
+            if _is_argument(param):
+                sections["Arguments"].append((_spelled(param), getattr(param, "help", None) or ""))
+            else:
+                sections.setdefault(getattr(param, "rich_help_panel", None) or "Options", []).append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class Commands(TyperGroup):
+    """`auricle` itself."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        names: dict[str, Any] = dict.fromkeys(COMMANDS)
+        self.commands = names  # for "did you mean"
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        found = typer.main.get_command(getattr(importlib.import_module(module), attribute))
+        found.name = cmd_name
+        return found
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+def new_app(**settings: Any) -> typer.Typer:
+    """A typer app in our manner: plain help, no completion options."""
+    return typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=SETTINGS, **settings)
+
+
+app = new_app(cls=Commands, invoke_without_command=True)
+
+
+@app.callback()
+def auricle_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Ask audio a question: open audio language models on the machine you have.
+
+    \b
+    auricle ask clip.wav "What does the speaker say?"
+    auricle transcribe talk.mp3
+    auricle COMMAND --help
+    """
+    if version:
+        print("auricle", auricle.__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def command() -> Any:
+    """The whole command line as an object that parses and invokes."""
+    return typer.main.get_command(app)
+
+
+def _is_argument(param: Any) -> bool:
+    return bool(param.param_type_name == "argument")
+
+
+def _spelled(param: Any) -> str:
+    return str(param.metavar or param.name.upper())

@@ -1,0 +1,107 @@
+"""`auricle chat`: a conversation about one or several sounds."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from auricle.api import Chat
+from auricle.cli import show
+from auricle.cli.app import Command, new_app
+from auricle.cli.loading import load
+from auricle.cli.options import (
+    Choice,
+    Hardware,
+    MaxTokens,
+    Model,
+    PromptOrder,
+    Reading,
+    ShowTimings,
+    Sounds,
+    with_options,
+)
+from auricle.cli.sounds import STDIN, read_sounds
+from auricle.errors import PromptError, SoundError
+from auricle.types import Sampling
+
+app = new_app()
+
+PROMPT = "> "
+QUIT = "/quit"
+
+
+@app.command(cls=Command)
+@with_options
+def chat(
+    audio: Sounds,
+    *,
+    model: Model = "tiny",
+    hardware: Hardware,
+    max_tokens: MaxTokens = Sampling.max_tokens,
+    choice: Choice,
+    reading: Reading,
+    order: PromptOrder = "text-first",
+    timings: ShowTimings = None,
+) -> None:
+    """Talk about audio, turn by turn.
+
+    Reads a line, answers it, and so on; the first question carries the sounds. /quit, Ctrl-D and Ctrl-C end it. Lines
+    may also be piped in, one question each.
+
+    \b
+    auricle chat clip.wav
+    auricle chat a.wav b.wav --model google/gemma-4-E2B-it
+    printf 'What is said?\\nIs there music?\\n' | auricle chat clip.wav
+    """
+    options = choice.options(max_tokens)
+    if STDIN in audio:
+        raise SoundError("chat reads your questions from stdin, so a sound can't come from there: give a file")
+    sounds = read_sounds(audio, reading)
+    loaded = load(model, hardware)
+    conversation = Chat(loaded, sounds, order=order)
+    if show.is_terminal(sys.stdin):
+        print(f"Ask about {', '.join(audio)}; {QUIT} or Ctrl-D ends.", file=sys.stderr)
+    for line in _lines():
+        try:
+            answer = show.stream(conversation.say(line, **options))
+        except PromptError as error:
+            # At a terminal the conversation goes on with another question; what is piped in fails as a whole.
+            if not show.is_terminal(sys.stdin):
+                raise
+            show.note(str(error))
+            continue
+        for remark in answer.notes:
+            show.note(remark)
+        if show.wants_timings(timings):
+            show.timings(answer.timings, loaded.backend.load_s if len(conversation.messages) == 2 else None)
+
+
+def _lines() -> Iterator[str]:
+    """The user's lines up to the end of input or /quit; empty ones are passed over."""
+    interactive = show.is_terminal(sys.stdin)
+    if interactive:
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401 - gives `input` a history and editing
+    while True:
+        try:
+            line = _ask_line() if interactive else next(sys.stdin)
+        except (EOFError, StopIteration):
+            if interactive:
+                print(file=sys.stderr)
+            return
+        line = line.strip()
+        if line == QUIT:
+            return
+        if line:
+            yield line
+
+
+def _ask_line() -> str:
+    """One line typed at the prompt, which stays out of stdout when that is not the terminal itself."""
+    if show.is_terminal(sys.stdout):
+        return input(PROMPT)
+    print(PROMPT, end="", file=sys.stderr, flush=True)
+    if not (line := sys.stdin.readline()):
+        raise EOFError
+    return line

@@ -1,0 +1,18 @@
+"""Loading a model for a command."""
+
+from __future__ import annotations
+
+from auricle import api
+from auricle.backends import BACKENDS
+from auricle.cli import show
+from auricle.cli.options import Hardware
+from auricle.hub import ModelName, find
+
+
+def load(model: str, hardware: Hardware) -> api.Model:
+    """Loads a model, saying so on a terminal; a download shows its own progress first."""
+    name = ModelName.parse(model, tuple(BACKENDS))
+    if name.backend == "native":
+        find(name)
+    with show.waiting(f"loading {model}"):
+        return api.load(model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads)
