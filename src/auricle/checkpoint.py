@@ -57,7 +57,7 @@ class Checkpoint:
             return {}
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CheckpointError(f"{path} is not valid JSON ({error}): fetch the model again") from error
         if not isinstance(content, dict):
             raise CheckpointError(f"{path} is not a JSON object: fetch the model again")
@@ -73,12 +73,15 @@ class Checkpoint:
 
     def tensor(self, name: str) -> Tensor:
         """A tensor mapped from disk: pages are read when they are touched."""
-        from safetensors import safe_open  # brings torch with it
+        from safetensors import SafetensorError, safe_open  # brings torch with it
 
         info = self.tensors[name]
-        if info.file not in self._open:
-            self._open[info.file] = safe_open(info.file, framework="pt")
-        tensor: Tensor = self._open[info.file].get_tensor(name)
+        try:
+            if info.file not in self._open:
+                self._open[info.file] = safe_open(info.file, framework="pt")
+            tensor: Tensor = self._open[info.file].get_tensor(name)
+        except SafetensorError as error:  # it checks more than our reading of the header does
+            raise CheckpointError(f"{info.file} is damaged ({error}): fetch it again") from error
         return tensor
 
     @cached_property
@@ -88,11 +91,11 @@ class Checkpoint:
     def _files(self) -> list[Path]:
         index = self.json("model.safetensors.index.json")
         if index:
-            names = sorted(set(index.get("weight_map", {}).values()))
+            names = self._shards(index.get("weight_map"))
             missing = [name for name in names if not (self.folder / name).is_file()]
-            if missing or not names:
+            if missing:
                 raise CheckpointError(
-                    f"{self.folder} lacks {len(missing)} of {len(names)} weight files, {missing[:1]} first: "
+                    f"{self.folder} lacks {len(missing)} of {len(names)} weight files, {missing[0]} first: "
                     "fetch the model again"
                 )
             return [self.folder / name for name in names]
@@ -103,6 +106,15 @@ class Checkpoint:
                 "only safetensors weights can be loaded"
             )
         return [single]
+
+    def _shards(self, weight_map: Any) -> list[str]:
+        """The files that an index names: all of them in the folder itself."""
+        files = weight_map.values() if isinstance(weight_map, dict) else ()
+        if not files or not all(isinstance(file, str) and Path(file).name == file for file in files):
+            raise CheckpointError(
+                f"{self.folder}/model.safetensors.index.json names no weight files of this folder: fetch it again"
+            )
+        return sorted(set(files))
 
 
 def _what(path: Path) -> str:
