@@ -52,10 +52,12 @@ def utterance(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool, *, s
         position += clip["samples"] + len(pause)
         if seconds is None and len(placed) == wanted:
             break
-    samples = np.concatenate(pieces) * np.float32(10 ** (rng.uniform(-20, 0) / 20))
+    if rng.random() < 0.6:  # many a recording ends with its last word
+        pieces[-1] = pieces[-1][: max(0, int(rng.uniform(-0.1, 0.15) * RATE))]
+    samples = np.concatenate(pieces) * np.float32(10 ** (rng.uniform(-15, 0) / 20))
     snr, transcript = None, 0.75
-    if rng.random() < 0.45:
-        snr = float(rng.uniform(3, 30))
+    if rng.random() < 0.35:
+        snr = float(rng.uniform(5, 30))
         if rng.random() < 0.2:
             samples = mix.add_behind(rng, samples, others, snr, ("music",))
             transcript = 1.0  # what plays behind the words is not asked about

@@ -17,7 +17,7 @@ from auricle.models.gemma4.features import FeatureConfig, _hann, _mel_filters
 RATE = 16_000
 TOKEN = 640  # samples a token
 PHONEME_DELAY = 1000  # samples: a token names the phoneme of 60 ms ago, which it has heard
-WORD_DELAY = 1600  # samples after a word's end when tokens begin to name it
+WORD_DELAY = 640  # samples after a word's end when tokens begin to name it
 INSTRUMENTS = ("piano", "guitar", "flute", "organ", "violin", "trumpet", "drums", "bells")
 KINDS = ("silence", "noise", "tone", "speech", *INSTRUMENTS)  # music is named by its instrument
 IGNORED = -100
@@ -156,10 +156,10 @@ def mel_batch(samples: Tensor) -> Tensor:
 
 
 def mask_bands(rng: np.random.Generator, mel: Tensor) -> Tensor:
-    """Hides up to two bands of frequencies in half of the rows, as SpecAugment does (arXiv:1904.08779)."""
+    """Hides up to two bands of frequencies in a fifth of the rows, as SpecAugment does (arXiv:1904.08779)."""
     mel = mel.clone()
     for i in range(mel.shape[0]):
-        if rng.random() < 0.5:
+        if rng.random() < 0.2:
             for _ in range(2):
                 width = int(rng.integers(0, 16))
                 start = int(rng.integers(0, mel.shape[2] - width))

@@ -31,7 +31,8 @@ from recipes.tiny.train_encoder import WEIGHTS
 
 SECONDS = 100  # of sound a batch, padding included
 LOOKING_LAYER, LOOKING_HEADS = 1, 2
-GUIDE_WEIGHT, HEARING_WEIGHT = 0.5, 0.5
+GUIDE_WEIGHT, HEARING_WEIGHT = 0.3, 2.0
+WRONG_WORDS = 0.1  # of the words that the decoder is given as its own
 _FEATURES = FeatureConfig()
 
 
@@ -42,7 +43,8 @@ class Batch:
     mel: Tensor  # (clips, frames, mels)
     frames: Tensor  # (clips,)
     labels: dict[str, Tensor]  # (clips, tokens) each
-    ids: Tensor  # (rows, places)
+    ids: Tensor  # (rows, places): what is to be predicted
+    given: Tensor  # (rows, places): the same, but for a few wrong words
     learned: Tensor  # (rows, places): true where the token is predicted
     looks: Tensor  # (looks, 4): row, place, first and last place to look at
     zeroed: Tensor  # (clips,): true where audio tokens become zeros
@@ -70,8 +72,14 @@ def collate(rng: np.random.Generator, examples: list[Example], targets: mix.Targ
         ids[i, : len(example.ids)] = torch.tensor(example.ids)
         learned[i, example.learned] = True
         looks += [(i, *look) for look in example.looks]
+    # A decoder that was only ever given right words loses its place after its first wrong one.
+    given = ids.clone()
+    words = [(row, place + 1) for row, place, low, high in looks if ids[row, place + 1] != Writer.END_TURN]
+    for row, place in words:
+        if rng.random() < WRONG_WORDS:
+            given[row, place] = ids[words[rng.integers(len(words))]]
     zeroed = torch.tensor([example.zeroed for example in examples for _ in example.clips])
-    return Batch(mel, frames, labels, ids, learned, torch.tensor(looks).view(-1, 4), zeroed)
+    return Batch(mel, frames, labels, ids, given, learned, torch.tensor(looks).view(-1, 4), zeroed)
 
 
 def clips_for(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> list[Clip]:
@@ -156,9 +164,9 @@ def losses(model: Gemma4, heads: nn.ModuleDict, watch: Watch, batch: Batch) -> d
         soft = model.encode(batch.mel)
         counts = (batch.frames + 3) // 4
         own = torch.arange(soft.shape[1]) < counts[:, None]
-        given = (soft * ~batch.zeroed[:, None, None])[own]
-        x = decoder.embed(batch.ids, given, audio_id)
-        hidden = decoder(x, decoder.per_layer_inputs(batch.ids, x, audio_id))
+        soft_given = (soft * ~batch.zeroed[:, None, None])[own]
+        x = decoder.embed(batch.given, soft_given, audio_id)
+        hidden = decoder(x, decoder.per_layer_inputs(batch.given, x, audio_id))
         predicting = batch.learned.roll(-1, 1)
         logits = decoder.logits(hidden[predicting])
         guide = watch.loss(batch.looks) if len(batch.looks) else torch.zeros(())
@@ -174,7 +182,8 @@ def losses(model: Gemma4, heads: nn.ModuleDict, watch: Watch, batch: Batch) -> d
 
 
 def schedule(done: float) -> float:
-    return min(1.0, max(0.01, (1 - done) / 0.6))
+    """Learning rate factor at a part of the run: full, then linearly down over the last 70 %."""
+    return min(1.0, max(0.01, (1 - done) / 0.7))
 
 
 def train(work: Path, minutes: float, seed: int, matrix_lr: float = 0.02, other_lr: float = 2e-3) -> None:

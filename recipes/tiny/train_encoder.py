@@ -23,7 +23,7 @@ from recipes.tiny import mix
 from recipes.tiny.model import Hearing
 from recipes.tiny.optim import optimisers
 
-WEIGHTS = {"phoneme": 1.0, "word": 1.0, "before": 0.5, "before2": 0.25, "kind": 0.5}
+WEIGHTS = {"phoneme": 1.0, "word": 1.0, "before": 0.2, "before2": 0.05, "kind": 0.5}
 ROWS, SECONDS = 16, 8  # of sound a step
 
 
