@@ -25,6 +25,7 @@ class TextCodec:
         except Exception as error:  # the library raises bare Exception for anything wrong in the file
             raise CheckpointError(f"{path} can't be read as a tokenizer ({error}): fetch the model again") from error
         added = self._tokenizer.get_added_tokens_decoder()
+        self._added = {id: token.content for id, token in added.items()}
         self._control = {token.content: id for id, token in added.items() if token.special}
 
     def encode(self, text: str) -> list[int]:
@@ -32,9 +33,9 @@ class TextCodec:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
-    def decode(self, ids: list[int]) -> str:
-        """Text of sampled ids, control tokens left out."""
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=True)
+    def decode(self, ids: list[int], *, with_control: bool = False) -> str:
+        """Text of ids, control tokens left out unless asked for."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=not with_control)
         return text
 
     def id(self, token: str) -> int | None:
@@ -44,6 +45,10 @@ class TextCodec:
     def token(self, id: int) -> str:
         """How the tokenizer writes one id, control tokens included."""
         return self._tokenizer.id_to_token(id) or f"<{id}>"
+
+    def added(self, id: int) -> str | None:
+        """How an added token is written: one that stays whole whatever stands around it. None for any other id."""
+        return self._added.get(id)
 
     def refuse_control_tokens(self, text: str) -> None:
         """A user's text must not open a turn or pose as audio: a control token in it is an error."""
@@ -117,7 +122,7 @@ class ChatTemplate:
         ]
         try:
             return self._template.render(messages=rendered, add_generation_prompt=True, **{**self._values, **values})
-        except jinja2.TemplateError as error:
+        except Exception as error:  # a template is a program, and may fail in any way
             raise PromptError(f"the model's chat template refuses these messages: {error}") from error
 
 

@@ -15,7 +15,7 @@ from auricle.errors import CheckpointError, PromptError
 from auricle.models.family import Prompt
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
-from auricle.models.gemma4.features import FeatureConfig, log_mel
+from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
 from auricle.models.gemma4.model import Gemma4
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
@@ -45,7 +45,7 @@ class Gemma4Family:
                 f"{checkpoint.folder} has no audio tower (config.json has no audio_config): it can't hear; "
                 "use an E2B or E4B checkpoint"
             )
-        self.feature_config = FeatureConfig.from_dict(_feature_settings(checkpoint))
+        self.feature_config = FeatureConfig.from_dict(feature_settings(checkpoint))
         self.codec = TextCodec(checkpoint)
         self.template = ChatTemplate(checkpoint, DEFAULT_TEMPLATE)
         self._audio_token = self._required_token(self.config.audio_token_id)
@@ -117,8 +117,8 @@ class Gemma4Family:
 
     def _required_token(self, id: int) -> str:
         """How the tokenizer writes a token that frames audio; one that it lacks is an error."""
-        token = self.codec.token(id)
-        if self.codec.id(token) != id:
+        token = self.codec.added(id)
+        if token is None:
             raise PromptError(
                 f"the tokenizer of {self.checkpoint.folder} misses audio token {id} that config.json names: "
                 "fetch tokenizer.json of the same model"
@@ -136,12 +136,6 @@ class Gemma4Family:
         lines = []
         for is_audio, run in groupby(ids, lambda id: id == self.config.audio_token_id):
             stretch = list(run)
-            written = f"{self._audio_token} x {len(stretch)}" if is_audio else "".join(map(self.codec.token, stretch))
-            lines.append(written)
+            text = self.codec.decode(stretch, with_control=True)
+            lines.append(f"{self._audio_token} x {len(stretch)}" if is_audio else text)
         return lines
-
-
-def _feature_settings(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The feature extractor's settings. Converted checkpoints often lack them: every release has the defaults."""
-    nested = checkpoint.json("processor_config.json").get("feature_extractor")
-    return nested or checkpoint.json("preprocessor_config.json")
