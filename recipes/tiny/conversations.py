@@ -81,7 +81,10 @@ def sound(rng: np.random.Generator, others: mix.Pool) -> Clip:
     samples = others.samples(clip)
     length = min(len(samples), int(np.exp(rng.uniform(np.log(0.2), np.log(6.0))) * RATE))
     at = 0 if rng.random() < 0.5 else int(rng.integers(0, len(samples) - length + 1))
-    return _without_words(rng, samples[at : at + length], clip)
+    piece = samples[at : at + length]
+    if kind != "silence" and mix.level(piece) < 0.1 * mix.level(samples):
+        return sound(rng, others)  # a gap between clicks is no noise
+    return _without_words(rng, piece, clip)
 
 
 def crop(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> Clip:
@@ -106,7 +109,7 @@ def crop(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> Clip:
 def pair(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> list[Clip]:
     """Two clips of which one is louder, by 5 dB or more over what sounds in them."""
     clips = [utterance(rng, speech, others) if rng.random() < 0.5 else sound(rng, others) for _ in range(2)]
-    if any(clip.truth.kind == "silence" for clip in clips):
+    if any(clip.truth.kind == "silence" or not np.abs(clip.mix.samples).max() > 1e-3 for clip in clips):
         return pair(rng, speech, others)
     low = rng.uniform(-40, -16)
     levels = rng.permutation([low, low + rng.uniform(5, -10 - low)])

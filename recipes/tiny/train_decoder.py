@@ -224,7 +224,7 @@ def train(work: Path, minutes: float, seed: int, matrix_lr: float = 0.02, other_
         parts = losses(model, hearing.heads, watch, batch)
         total = parts["answer"] + GUIDE_WEIGHT * parts["guide"] + HEARING_WEIGHT * parts["hearing"]
         total.backward()
-        torch.nn.utils.clip_grad_norm_(both.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(both.parameters(), 5.0, error_if_nonfinite=True)
         for optimiser in stepping:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
