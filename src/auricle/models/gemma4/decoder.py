@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from auricle.layers.attention import causal_attention
 from auricle.layers.cache import LayerCache
-from auricle.layers.linear import Linear
+from auricle.layers.linear import Linear, product
 from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import cos_sin, frequencies, rotate
 from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
@@ -246,4 +246,4 @@ class Table(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """`(..., width)` -> `(..., rows)`: the table as output head."""
-        return F.linear(x, self.weight.to(x.device, x.dtype))
+        return product(x, self.weight.to(x.device, x.dtype))
