@@ -36,7 +36,7 @@ class ModelName:
         Raises:
             HubError: the backend is unknown, or nothing is left for a name.
         """
-        if Path(text).exists() and text not in BUILT_IN:
+        if text and Path(text).exists() and text not in BUILT_IN:
             return cls(text)
         backend, colon, rest = text.partition(":")
         if not colon or len(backend) == 1 or "/" in backend:  # C:\models\... and ./a:b are paths
@@ -115,16 +115,16 @@ def _cached(model: ModelName) -> Path | None:
     except HFValidationError as error:
         raise HubError(f"{model.name!r} can't be a hub name, and is no folder: {error}") from error
     # The library counts a folder with any file as cached: an interrupted download lacks some of the weights.
-    found = Path(folder)
-    return found if all((found / name).is_file() for name in ("config.json", *_weight_files(found))) else None
+    return Path(folder) if _is_complete(Path(folder)) else None
 
 
-def _weight_files(folder: Path) -> set[str]:
+def _is_complete(folder: Path) -> bool:
     index = folder / "model.safetensors.index.json"
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        weights = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no shards; a damaged index is told later
-        return {"model.safetensors"}
+        weights = {"model.safetensors"}
+    return all((folder / name).is_file() for name in ("config.json", *weights))
 
 
 def _fetch(model: ModelName) -> Path:
@@ -139,7 +139,7 @@ def _fetch(model: ModelName) -> Path:
     )
 
     try:
-        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS))
+        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS))
     except GatedRepoError as error:
         raise HubError(
             f"{model.name} is gated: accept its licence on the hub, then log in with `hf auth login`"
@@ -149,8 +149,13 @@ def _fetch(model: ModelName) -> Path:
     except RepositoryNotFoundError as error:
         raise HubError(f"the hub has no model {model.name!r}, or it is private: check the name") from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
-        cached = "is in the cache, but" if _cached(model) else "is not in the cache and"
         raise HubError(
-            f"{model.name} {cached} the hub can't be reached: connect to the network, "
+            f"{model.name} is not in the cache and the hub can't be reached: connect to the network, "
             "give a local folder, or use --model tiny"
         ) from error
+    if not _is_complete(folder):  # without a network the library is content with what is there
+        raise HubError(
+            f"{model.name} is not complete: {folder} lacks config.json or safetensors weights; "
+            "connect to the network, or choose a model that has them"
+        )
+    return folder
