@@ -120,6 +120,25 @@ def backed_by(maps: Path, address: int) -> str:
     return ""
 
 
+def test_a_head_in_another_dtype_is_converted_once(tmp_path: Path) -> None:
+    """Not at every token: in E2B that would be 400 million numbers each time."""
+    family = load(make_checkpoint(tmp_path, dtype="bfloat16"), torch.float32)
+    table = family.model.get_submodule("language_model.embed_tokens")
+    last_logits(family)
+    first = table._copy
+    assert isinstance(first, Tensor)
+    assert first.dtype == torch.float32
+    last_logits(family)
+    assert table._copy is first
+    assert "language_model.embed_tokens._copy" not in family.model.state_dict()
+
+
+def test_a_head_in_the_files_own_dtype_is_the_mapped_table(e2b: Path) -> None:
+    family = load(e2b)
+    last_logits(family)
+    assert family.model.get_submodule("language_model.embed_tokens")._copy is None
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc/self/status on this system")
 def test_memory_of_its_own_does_not_grow_by_a_table(tmp_path: Path) -> None:
     rows = 400_000  # x 8 layers x 8 = 51 MB in bfloat16

@@ -31,13 +31,14 @@ def load_weights(
     Raises:
         CheckpointError: a tensor is missing, left over, or of another shape; the message names it.
     """
-    wanted = {name_in_checkpoint(name): name for name in model.state_dict()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    wanted = {name_in_checkpoint(name): name for name in shapes}
     found = set(checkpoint.tensors)
     _refuse(checkpoint, "lacks", set(wanted) - found)
     _refuse(checkpoint, "has unknown", found - set(wanted) - unused(found))
     filled = {}
     for stored_name, name in wanted.items():
-        shape, stored = tuple(model.state_dict()[name].shape), checkpoint.tensors[stored_name].shape
+        shape, stored = shapes[name], checkpoint.tensors[stored_name].shape
         if shape != stored:
             raise CheckpointError(
                 f"{checkpoint.folder}: {stored_name} is {stored}, but config.json makes it {shape}: "

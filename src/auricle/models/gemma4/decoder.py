@@ -238,6 +238,7 @@ class Table(nn.Module):
         super().__init__()
         self.scale = scale
         self.weight = nn.Parameter(torch.empty(rows, width))
+        self._copy: Tensor | None = None
 
     def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
         """Scaled rows, the scale rounded to `dtype` as the reference's is: `(*ids.shape, width)`."""
@@ -246,4 +247,12 @@ class Table(nn.Module):
 
     def project(self, x: Tensor) -> Tensor:
         """`(..., width)` -> `(..., rows)`: the table as output head."""
-        return product(x, self.weight.to(x.device, x.dtype))
+        return product(x, self._head(x))
+
+    def _head(self, x: Tensor) -> Tensor:
+        """The table where x is and of its dtype. A copy for that is made once: every token needs the whole of it."""
+        if (self.weight.device, self.weight.dtype) == (x.device, x.dtype):
+            return self.weight
+        if self._copy is None or (self._copy.device, self._copy.dtype) != (x.device, x.dtype):
+            self._copy = self.weight.to(x.device, x.dtype)
+        return self._copy
