@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import Annotated
+
+import typer
 
 from auricle.api import Chat
 from auricle.cli import show
@@ -18,7 +21,6 @@ from auricle.cli.options import (
     PromptOrder,
     Reading,
     ShowTimings,
-    Sounds,
     with_options,
 )
 from auricle.cli.sounds import STDIN, read_sounds
@@ -34,7 +36,7 @@ QUIT = "/quit"
 @app.command(cls=Command)
 @with_options
 def chat(
-    audio: Sounds,
+    audio: Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Sound files of any format.")],
     *,
     model: Model = "tiny",
     hardware: Hardware,
