@@ -33,6 +33,7 @@ class Example:
     ids: list[int]
     learned: list[int]  # places in `ids` whose token the model must predict from those before
     looks: list[tuple[int, int, int]] = field(default_factory=list)  # place, first and last place to look at
+    decisive: list[int] = field(default_factory=list)  # places of `learned` that say it all: Yes, Music, B, ...
     zeroed: bool = False  # audio tokens are replaced by zeros
 
 
@@ -164,7 +165,8 @@ class Writer:
         """One to three questions about one clip; several clips are transcribed, or the louder one is asked for."""
         example = Example(clips, [self.BOS], [])
         example.zeroed = rng.random() < 0.015
-        turns = 1 if len(clips) > 1 else int(rng.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
+        shares = [0.6, 0.25, 0.15] if clips[0].heard else [0.2, 0.3, 0.5]  # few words leave room for more questions
+        turns = 1 if len(clips) > 1 else int(rng.choice([1, 2, 3], p=shares))
         for turn in range(turns):
             question, answer, looks = self._question(rng, clips)
             if example.zeroed:
@@ -199,6 +201,8 @@ class Writer:
         example.learned += range(start, len(ids))
         if looks:
             self._guide(example, len(ids) - 1)
+        else:
+            example.decisive.append(start)
         ids += self._newline
 
     def _guide(self, example: Example, end: int) -> None:

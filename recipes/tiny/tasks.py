@@ -145,6 +145,16 @@ NAMES = {
     "drums": "drums",
     "bells": "bells",
 }
+# How often each question is asked where the words are not. The open ones have more answers to learn.
+SHARES = {
+    "kind": 0.28,
+    "instrument": 0.20,
+    "speech": 0.14,
+    "music": 0.10,
+    "plays": 0.10,
+    "choose": 0.10,
+    "scene": 0.08,
+}
 SCENES = {"tone": "A tone.", "noise": "Noise.", "silence": "Silence."}
 
 
@@ -177,7 +187,7 @@ def louder(rng: np.random.Generator, first: bool) -> tuple[str, str]:
 
 def _about(rng: np.random.Generator, truth: Truth) -> tuple[str, str]:
     speaks, plays = truth.kind == "speech", truth.kind == "music"
-    task = rng.choice(["speech", "kind", "music", "plays", "choose", "instrument", "scene"])
+    task = rng.choice(list(SHARES), p=list(SHARES.values()))
     if task == "speech":
         return _worded(rng, SPEECH), "Yes" if speaks else "No"
     if task == "kind":

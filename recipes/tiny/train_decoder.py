@@ -32,6 +32,7 @@ from recipes.tiny.train_encoder import WEIGHTS
 SECONDS = 100  # of sound a batch, padding included
 LOOKING_LAYER, LOOKING_HEADS = 1, 2
 GUIDE_WEIGHT, HEARING_WEIGHT = 0.3, 2.0
+DECISIVE = 4.0  # weight of a token that is the whole answer, beside words of a transcript
 WRONG_WORDS = 0.1  # of the words that the decoder is given as its own
 _FEATURES = FeatureConfig()
 
@@ -45,7 +46,7 @@ class Batch:
     labels: dict[str, Tensor]  # (clips, tokens) each
     ids: Tensor  # (rows, places): what is to be predicted
     given: Tensor  # (rows, places): the same, but for a few wrong words
-    learned: Tensor  # (rows, places): true where the token is predicted
+    learned: Tensor  # (rows, places): how much predicting the token counts
     looks: Tensor  # (looks, 4): row, place, first and last place to look at
     zeroed: Tensor  # (clips,): true where audio tokens become zeros
 
@@ -66,11 +67,12 @@ def collate(rng: np.random.Generator, examples: list[Example], targets: mix.Targ
             labels[name][i, : len(values)] = torch.from_numpy(values)
     places = max(len(example.ids) for example in examples)
     ids = torch.zeros(len(examples), places, dtype=torch.long)
-    learned = torch.zeros(len(examples), places, dtype=torch.bool)
+    learned = torch.zeros(len(examples), places)
     looks = []
     for i, example in enumerate(examples):
         ids[i, : len(example.ids)] = torch.tensor(example.ids)
-        learned[i, example.learned] = True
+        learned[i, example.learned] = 1.0
+        learned[i, example.decisive] = DECISIVE
         looks += [(i, *look) for look in example.looks]
     # A decoder that was only ever given right words loses its place after its first wrong one.
     given = ids.clone()
@@ -167,10 +169,10 @@ def losses(model: Gemma4, heads: nn.ModuleDict, watch: Watch, batch: Batch) -> d
         soft_given = (soft * ~batch.zeroed[:, None, None])[own]
         x = decoder.embed(batch.given, soft_given, audio_id)
         hidden = decoder(x, decoder.per_layer_inputs(batch.given, x, audio_id))
-        predicting = batch.learned.roll(-1, 1)
-        logits = decoder.logits(hidden[predicting])
+        learned = batch.learned > 0
+        logits = decoder.logits(hidden[learned.roll(-1, 1)])
         guide = watch.loss(batch.looks) if len(batch.looks) else torch.zeros(())
-    wanted = batch.ids[batch.learned]
+    wanted, weights = batch.ids[learned], batch.learned[learned]
     hearing = torch.zeros(())
     for name, head in heads.items():
         labels = batch.labels[name].flatten()
@@ -178,7 +180,8 @@ def losses(model: Gemma4, heads: nn.ModuleDict, watch: Watch, batch: Batch) -> d
             head(soft.float()).flatten(0, 1), labels, ignore_index=mix.IGNORED
         )
     right = (logits.argmax(-1) == wanted).float().mean()
-    return {"answer": F.cross_entropy(logits, wanted), "guide": guide, "hearing": hearing, "right": right.detach()}
+    answer = (F.cross_entropy(logits, wanted, reduction="none") * weights).sum() / weights.sum()
+    return {"answer": answer, "guide": guide, "hearing": hearing, "right": right.detach()}
 
 
 def schedule(done: float) -> float:
