@@ -52,7 +52,7 @@ def encoded(
         path = Path(folder) / "sound"
         with av.open(path, "w", format=container, options=options or {}) as out:
             picture = _add_picture(out, video) if video else None
-            sound = out.add_stream(codec, rate=rate, layout=layout)
+            sound: Any = out.add_stream(codec, rate=rate, layout=layout)
             if picture is not None:
                 _encode_noise(out, picture, frames=round(10 * channels.shape[1] / rate))
             for start in range(0, channels.shape[1], 4800):

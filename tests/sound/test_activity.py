@@ -53,12 +53,13 @@ def test_short_pauses_count_when_asked_for() -> None:
 
 @pytest.mark.parametrize("samples", [noise(3, 0.1), noise(3, 0.001), tone(seconds=3), tone(60, seconds=3)])
 def test_what_is_steady_has_no_pause(samples: NDArray[np.float32]) -> None:
-    assert pauses(Audio(samples, RATE)) == []
+    assert pauses(Audio(samples, RATE), min_seconds=0.01) == []
 
 
 @pytest.mark.parametrize("samples", [np.zeros(48_000, np.float32), np.full(48_000, 0.2, np.float32), noise(3, 1e-5)])
 def test_what_is_silent_is_one_pause(samples: NDArray[np.float32]) -> None:
     assert pauses(Audio(samples, RATE)) == [(0.0, 3.0)]
+    assert pauses(Audio(samples[:-1], RATE)) == [(0.0, 47_999 / RATE)]
 
 
 def test_one_word_in_a_long_silence_is_found() -> None:

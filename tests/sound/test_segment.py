@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_what_fits_stays_as_it_is(seconds: float) -> None:
 )
 def test_any_sound_in_pieces_is_the_sound(samples: int, max_seconds: float, seed: int, kind: str) -> None:
     samples = min(samples, round(100 * max_seconds * RATE))
-    make = {
+    make: dict[str, Callable[[], NDArray[np.float32]]] = {
         "speech": lambda: speech(samples / RATE, seed),
         "noise": lambda: np.random.default_rng(seed).standard_normal(samples).astype(np.float32),
         "silence": lambda: np.zeros(samples, np.float32),
@@ -146,9 +147,9 @@ def test_an_hour_takes_linear_time() -> None:
     """Four times the sound must not take sixteen times as long; short clips, for many cuts."""
 
     def seconds(audio: Audio) -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         segment(audio, 1.0)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     hour = speech(3600)
     seconds(Audio(hour[:9000], RATE))  # warm up
