@@ -30,7 +30,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: PLE0604, names are those of _HOMES
+__all__ = [
     *_HOME,
     "__version__",
 ]

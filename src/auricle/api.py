@@ -1,9 +1,9 @@
 """The library: `load` a model, then ask it, stream from it, chat with it, let it transcribe.
 
-    import auricle
+import auricle
 
-    model = auricle.load("tiny")
-    print(model.ask("clip.wav", "What does the speaker say?").text)
+model = auricle.load("tiny")
+print(model.ask("clip.wav", "What does the speaker say?").text)
 """
 
 from __future__ import annotations
@@ -131,9 +131,7 @@ class Model:
         fitted = [Message(message.role, tuple(self._fit(message.parts, notes))) for message in messages]
         return _with_notes(self.backend.stream(fitted, sampling, zero_audio=zero_audio, trace=trace), notes)
 
-    def transcribe(
-        self, audio: Sound, *, language: str = "English", **options: Unpack[SamplingOptions]
-    ) -> Transcript:
+    def transcribe(self, audio: Sound, *, language: str = "English", **options: Unpack[SamplingOptions]) -> Transcript:
         """Writes down what is said.
 
         Args:
@@ -144,16 +142,20 @@ class Model:
         Raises:
             The errors of `stream`.
         """
+        segments = tuple(self.stream_transcript(audio, language=language, **options))
+        text = " ".join(segment.text for segment in segments if segment.text)
+        return Transcript(text, segments, tuple(note for segment in segments for note in segment.notes))
+
+    def stream_transcript(
+        self, audio: Sound, *, language: str = "English", **options: Unpack[SamplingOptions]
+    ) -> Iterator[TranscriptSegment]:
+        """As `transcribe`, yielding each piece as soon as it is written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
-        whole = read_sound(audio, self.backend.rate)
-        segments, notes = [], []
-        for piece in self._pieces(whole):
+        for piece in self._pieces(read_sound(audio, self.backend.rate)):
             answer = self.ask(piece, transcription_prompt(language), **options)
             end_s = piece.start_s + piece.seconds
-            segments.append(TranscriptSegment(piece.source, piece.start_s, end_s, answer.text))
-            notes += [f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes]
-        text = " ".join(segment.text for segment in segments if segment.text)
-        return Transcript(text, tuple(segments), tuple(notes))
+            notes = tuple(f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes)
+            yield TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
 
     def _fit(self, parts: Sequence[str | Audio], notes: list[str]) -> Iterator[str | Audio]:
         """Sounds at the model's rate, long ones in pieces, with a note for each that was cut."""

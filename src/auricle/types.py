@@ -133,6 +133,7 @@ class TranscriptSegment:
     start_s: float
     end_s: float
     text: str
+    notes: tuple[str, ...] = ()  # what the user should know of this piece: its text was cut, ...
 
 
 @dataclass(frozen=True)

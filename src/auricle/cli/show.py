@@ -71,6 +71,11 @@ def line(words: str) -> None:
     print(_printable(words), flush=True)
 
 
+def part(words: str) -> None:
+    """A part of a line to stdout, at once."""
+    print(_printable(words), end="", flush=True)
+
+
 def as_json(record: dict[str, Any]) -> None:
     """One JSON object to stdout, on a line of its own; a number that JSON has no word for becomes null."""
     print(json.dumps(_finite(record), ensure_ascii=False, allow_nan=False), flush=True)

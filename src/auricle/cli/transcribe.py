@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
 from typing import Annotated
@@ -15,6 +16,7 @@ from auricle.cli.loading import load
 from auricle.cli.options import Choice, Hardware, Json, MaxTokens, Model, Reading, Sounds, with_options
 from auricle.cli.sounds import read_sounds
 from auricle.errors import SoundError
+from auricle.types import TranscriptSegment
 
 app = new_app()
 
@@ -53,17 +55,33 @@ def transcribe(
         try:
             (sound,) = read_sounds([name], reading)
             loaded = loaded_model()
-            with show.waiting(f"transcribing {sound.source} ({sound.seconds:.1f} s)"):
-                transcript = loaded.transcribe(sound, language=language, **options)
+            if json:
+                with show.waiting(f"transcribing {sound.source} ({sound.seconds:.1f} s)"):
+                    transcript = loaded.transcribe(sound, language=language, **options)
+                show.as_json({"model": loaded.name, "source": sound.source, **asdict(transcript)})
+            else:
+                prefix = f"{name}: " if len(audio) > 1 else ""
+                _write_down(loaded.stream_transcript(sound, language=language, **options), prefix)
         except SoundError as error:
             show.complain(str(error))
             status = error.exit_status
-            continue
-        if json:
-            show.as_json({"model": loaded.name, "source": sound.source, **asdict(transcript)})
-            continue
-        show.line(f"{name}: {transcript.text}" if len(audio) > 1 else transcript.text)
-        for remark in transcript.notes:
-            show.note(f"{name}: {remark}" if len(audio) > 1 else remark)
     if status:
         raise typer.Exit(status)
+
+
+def _write_down(segments: Iterator[TranscriptSegment], prefix: str) -> None:
+    """Prints each piece as soon as it is there, so that an interrupted run keeps what it had."""
+    remarks: list[str] = []
+    separator = prefix
+    try:
+        for segment in segments:
+            show.part(separator + segment.text if segment.text else "")
+            separator = " " if segment.text else separator
+            remarks += segment.notes
+    except BaseException:
+        if separator == " ":
+            show.line("")  # ends the line that was begun
+        raise
+    show.line("" if separator == " " else prefix.rstrip())
+    for remark in remarks:
+        show.note(prefix + remark)
