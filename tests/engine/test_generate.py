@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,9 +250,20 @@ def test_one_token_has_no_speed(family: ScriptedFamily) -> None:
     assert answer(family.says("").stream()).timings.decode_tokens_per_s == 0
 
 
-def test_the_callers_own_code_does_not_run_in_inference_mode(family: ScriptedFamily) -> None:
+def test_the_callers_own_code_does_not_run_in_inference_mode(
+    family: ScriptedFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes, read = [], family.read
+
+    def watched(*arguments: Any) -> torch.Tensor:
+        modes.append(torch.is_inference_mode_enabled())
+        return read(*arguments)
+
+    monkeypatch.setattr(family, "read", watched)
     chunks = stream(family.says("abc"), [Message("user", ("hm?",))], Sampling())
     next(chunks)
+    next(chunks)
+    assert modes == [True, True]  # but the model's does
     assert not torch.is_inference_mode_enabled()
     assert torch.ones(1, requires_grad=True).exp().requires_grad
     chunks.close()

@@ -75,15 +75,17 @@ def test_filters_as_transformers(options: dict[str, Any]) -> None:
         assert ours.isfinite().any()
 
 
+@pytest.mark.parametrize("offset", [0.0, -20.0], ids=["positive and negative", "all negative"])
 @pytest.mark.parametrize("penalty", [0.5, 1.0, 1.3, 5.0])
-def test_penalises_as_transformers(penalty: float) -> None:
+def test_penalises_as_transformers(penalty: float, offset: float) -> None:
     """Tokens of the prompt and of the answer, each once however often it came."""
     warpers = pytest.importorskip("transformers.generation.logits_process")
     prompt = [3, 8, 8, 21]
     sampler, seen = Sampler(Sampling(repetition_penalty=penalty), prompt), list(prompt)
     for seed in range(30):
-        theirs = warpers.RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), logits(seed)[None])
-        token = sampler.pick(logits(seed))
+        values = logits(seed) + offset
+        theirs = warpers.RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), values[None])
+        token = sampler.pick(values)
         assert token == int(theirs.argmax())
         seen.append(token)
 

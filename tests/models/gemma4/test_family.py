@@ -80,6 +80,12 @@ def test_parts_keep_their_order(e2b: Path) -> None:
     assert layout == ["<bos><|turn>user\n<|audio>", "<|audio|> x 25", "<audio|>Who?<turn|>\n<|turn>model\n"]
 
 
+def test_white_space_around_a_text_is_left_out(e2b: Path) -> None:
+    """As the released templates do."""
+    layout = family(e2b).prompt([Message("user", ("  Who\n is it?\n ", clip()))], [25]).layout
+    assert layout[0] == "<bos><|turn>user\nWho\n is it?<|audio>"
+
+
 def test_several_turns(e2b: Path) -> None:
     messages = [Message("user", ("a", clip())), Message("assistant", ("b",)), Message("user", ("c",))]
     layout = family(e2b).prompt(messages, [25]).layout
