@@ -101,6 +101,8 @@ def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -
     Raises:
         SoundError: the clip is shorter than one frame, or longer than the model takes.
     """
+    import torch  # here, since `inspect` reads settings with this module and needs no torch
+
     config = config or FeatureConfig()
     if len(samples) < config.min_samples:
         raise SoundError(
@@ -119,8 +121,9 @@ def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -
     # The reference windows in float32 and transforms in float64: both roundings show, so both are kept.
     windowed = (windows * _hann(config.frame_length)).astype(np.float64)
     spectrum = np.abs(np.fft.rfft(windowed, n=config.fft_length))
-    mel = spectrum @ _mel_filters(config)
-    return np.log(mel + config.mel_floor).astype(np.float32)
+    # With torch's threads: numpy's (OpenBLAS) keep a core busy for tens of milliseconds, while the encoder runs.
+    mel = torch.from_numpy(spectrum) @ torch.from_numpy(_mel_filters(config))
+    return np.log(mel.numpy() + config.mel_floor).astype(np.float32)
 
 
 @lru_cache(maxsize=4)
