@@ -76,7 +76,7 @@ class Subsample(nn.Module):
 
     def forward(self, mel: Tensor, frames: Tensor | None) -> Tensor:
         """`(batch, frames, mels)` -> `(batch, tokens, hidden)`; frames past a clip's own count as zeros."""
-        x = mel.unsqueeze(1)
+        x = mel.unsqueeze(-1).permute(0, 3, 1, 2)  # one channel, and that last in memory from the beginning
         for layer in (self.layer0, self.layer1):
             if frames is not None:
                 x = x * _valid(frames, x.shape[2])[:, None, :, None].to(x.dtype)
