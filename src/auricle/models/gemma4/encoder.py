@@ -183,9 +183,17 @@ class LightConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.glu(self.linear_start(self.pre_layer_norm(x)), dim=-1)
-        kernel = self.depthwise_conv1d.weight.shape[-1]
-        h = self.depthwise_conv1d(F.pad(h.transpose(1, 2), (kernel - 1, 0))).transpose(1, 2)
-        return x + self.linear_end(F.silu(self.conv_norm(_clip(h, self.limit))))
+        return x + self.linear_end(F.silu(self.conv_norm(_clip(self._convolve(h), self.limit))))
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Each channel over the token and those before it: `(batch, tokens, hidden)` -> the same.
+
+        As a picture one pixel wide whose channels are last, as they lie in memory: on a CPU, torch takes 6 (bfloat16)
+        to 20 (float32) times as long to convolve them as rows.
+        """
+        weight = self.depthwise_conv1d.weight[..., None]  # (hidden, 1, kernel, 1)
+        x = F.pad(x, (0, 0, weight.shape[2] - 1, 0))[:, :, None].permute(0, 3, 1, 2)  # (batch, hidden, tokens, 1)
+        return F.conv2d(x, weight, groups=len(weight))[..., 0].transpose(1, 2)
 
 
 class ConformerLayer(nn.Module):
