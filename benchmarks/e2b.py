@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> None:
     work = options.out or Path(__file__).parent / "work" / options.size
     make(work, options.size)
     about = describe(options.threads)
+    if (load := about["machine"]["load_average"]) > 0.5:
+        print(f"The machine is at work (load average {load}): the figures will be wrong, ours and theirs unequally.")
     runs, footprints = measure(work, options.threads, options.runs)
     result = {
         "benchmark": "e2b",
