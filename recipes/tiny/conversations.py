@@ -53,7 +53,7 @@ def utterance(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool, *, s
         position += clip["samples"] + len(pause)
         if seconds is None and len(placed) == wanted:
             break
-    if rng.random() < 0.6:  # many a recording ends with its last word
+    if rng.random() < 0.7:  # many a recording ends with its last word
         pieces[-1] = pieces[-1][: max(0, int(rng.uniform(-0.1, 0.15) * RATE))]
     samples = np.concatenate(pieces) * np.float32(10 ** (rng.uniform(-15, 0) / 20))
     snr, transcript = None, 0.75

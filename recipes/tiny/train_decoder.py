@@ -33,7 +33,7 @@ SECONDS = 100  # of sound a batch, padding included
 LOOKING_LAYER, LOOKING_HEADS = 1, 2
 GUIDE_WEIGHT, HEARING_WEIGHT = 0.3, 2.0
 DECISIVE = 4.0  # weight of a token that is the whole answer, beside words of a transcript
-WRONG_WORDS = 0.1  # of the words that the decoder is given as its own
+WRONG_WORDS = 0.06  # of the words that the decoder is given as its own
 _FEATURES = FeatureConfig()
 
 
@@ -87,13 +87,13 @@ def collate(rng: np.random.Generator, examples: list[Example], targets: mix.Targ
 def clips_for(rng: np.random.Generator, speech: mix.Pool, others: mix.Pool) -> list[Clip]:
     """What one conversation is about: mostly a sentence, else a sound, a short crop, long speech, or two clips."""
     choice = rng.random()
-    if choice < 0.58:
+    if choice < 0.54:
         return [conversations.utterance(rng, speech, others)]
-    if choice < 0.75:
+    if choice < 0.80:
         return [conversations.sound(rng, others)]
-    if choice < 0.90:
+    if choice < 0.92:
         return [conversations.crop(rng, speech, others)]
-    if choice < 0.94:
+    if choice < 0.95:
         return [conversations.utterance(rng, speech, others, seconds=rng.uniform(6, 29))]
     return conversations.pair(rng, speech, others)
 

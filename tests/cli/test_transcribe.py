@@ -33,7 +33,7 @@ def test_json_has_the_pieces_with_their_times(transcribe: Run, e2b: Path, sounds
     assert set(record) == {"model", "source", "text", "segments", "notes"}
     assert (record["model"], record["source"]) == (str(e2b), str(sounds / "long.wav"))
     first, second = record["segments"]
-    assert set(first) == {"source", "start_s", "end_s", "text"}
+    assert set(first) == {"source", "start_s", "end_s", "text", "notes"}
     assert first["start_s"] == 0
     assert first["end_s"] == second["start_s"]
     assert second["end_s"] == 36
