@@ -73,7 +73,8 @@ def test_a_conversation_goes_on(model: auricle.Model) -> None:
     chat = auricle.Chat(model, EXAMPLES / "question.wav")
     first = list(chat.say("Is someone speaking?"))[-1].answer
     second = list(chat.say("What do they say?"))[-1].answer
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     assert (first.text, second.text) == ("Yes", "where is my green coat")
 
 
