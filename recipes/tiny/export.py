@@ -49,6 +49,8 @@ def export(work: Path, out: Path) -> None:
                 "frame_length": features.frame_length,
                 "hop_length": features.hop_length,
                 "fft_length": features.fft_length,
+                # Auricle's own setting: without it the last word is lost where a recording stops with it.
+                "trailing_silence_s": 0.3,
             },
         },
     )

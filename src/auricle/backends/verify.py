@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from auricle.backends.native import NativeBackend
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, InputError
 from auricle.hub import ModelName, find
-from auricle.models.gemma4.features import feature_settings
+from auricle.models.gemma4.features import FeatureConfig, feature_settings
 from auricle.sound.segment import segment
 from auricle.types import DEFAULT_QUESTION, Audio, Message, Sampling
 
@@ -159,7 +160,8 @@ def _theirs(
 ) -> _Numbers:
     model_class, extractor_class = _reference_classes(transformers, checkpoint)
     extractor = extractor_class(**feature_settings(checkpoint))
-    features = extractor([clip.samples], return_tensors="pt")
+    silence = FeatureConfig.from_dict(feature_settings(checkpoint)).trailing_samples  # a setting of ours alone
+    features = extractor([np.pad(clip.samples, (0, silence))], return_tensors="pt", truncation=False)
     mask = features["input_features_mask"]
     model = model_class.from_pretrained(checkpoint.folder, dtype=dtype).to(device).eval()
     heard = {

@@ -72,3 +72,12 @@ def test_settings_are_read() -> None:
 def test_settings_that_are_not_supported_are_refused_not_ignored(name: str, value: Any) -> None:
     with pytest.raises(CheckpointError, match=f"the feature extractor sets {name}="):
         FeatureConfig.from_dict({name: value})
+
+
+def test_silence_that_a_model_asks_for_stands_after_the_clip() -> None:
+    config = FeatureConfig(trailing_silence_s=0.3)
+    samples = np.random.default_rng(0).normal(size=5000).astype(np.float32) * 0.1
+    padded = log_mel(np.concatenate([samples, np.zeros(4800, np.float32)]))
+    np.testing.assert_array_equal(log_mel(samples, config), padded)
+    assert config.frames(5000) == len(padded) == FeatureConfig().frames(9800)
+    assert config.tokens(160) == 0  # too short a clip stays too short

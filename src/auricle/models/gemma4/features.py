@@ -32,6 +32,7 @@ class FeatureConfig:
     max_frequency: float = 8000.0  # Hz
     mel_floor: float = 1e-3  # added before the logarithm
     max_seconds: float = 30.0  # of one clip
+    trailing_silence_s: float = 0.0  # put after every clip, for a model that names a word only once it has ended
 
     # Settings the reference knows but no released checkpoint uses: refused rather than ignored.
     UNSUPPORTED = {
@@ -70,13 +71,20 @@ class FeatureConfig:
         return int(self.max_seconds * self.sampling_rate)
 
     @property
+    def trailing_samples(self) -> int:
+        return round(self.trailing_silence_s * self.sampling_rate)
+
+    @property
     def min_samples(self) -> int:
         """The fewest samples that give one frame, and so one token."""
         return self.frame_length // 2 + 1
 
     def frames(self, samples: int) -> int:
-        """How many mel frames `samples` give: `(N + 160 - 321) // 160 + 1`."""
-        return max(0, (samples + self.frame_length // 2 - (self.frame_length + 1)) // self.hop_length + 1)
+        """How many mel frames `samples` give: `(N + 160 - 321) // 160 + 1`, N counting the trailing silence."""
+        if samples < self.min_samples:
+            return 0
+        padded = samples + self.trailing_samples + self.frame_length // 2
+        return (padded - (self.frame_length + 1)) // self.hop_length + 1
 
     def tokens(self, samples: int) -> int:
         """How many audio tokens `samples` give: `ceil(frames / 4)`. The only place this is counted."""
@@ -114,8 +122,9 @@ def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -
             f"the clip is {len(samples) / config.sampling_rate:.2f} s long; "
             f"the model takes at most {config.max_seconds:g} s a clip: cut it into pieces"
         )
-    padded = np.zeros(len(samples) + config.frame_length // 2, dtype=np.float32)
-    padded[config.frame_length // 2 :] = samples
+    before = config.frame_length // 2
+    padded = np.zeros(before + len(samples) + config.trailing_samples, dtype=np.float32)
+    padded[before : before + len(samples)] = samples
     # 321 samples are a window, 320 of them are used: a frame is valid when its 321st sample is real audio.
     windows = np.lib.stride_tricks.sliding_window_view(padded, config.frame_length + 1)[:: config.hop_length, :-1]
     # The reference windows in float32 and transforms in float64: both roundings show, so both are kept.
