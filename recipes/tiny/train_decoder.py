@@ -135,15 +135,12 @@ class Watch:
         self.attention.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.x, self.cos, self.sin, (self.keys, _) = inputs
+        self.queries, (self.keys, _) = inputs
 
     def loss(self, looks: Tensor) -> Tensor:
         """Minus the log of the attention that lies within each wanted stretch, of all that lies at or before it."""
         row, place, low, high = looks.unbind(1)
-        a = self.attention
-        x = self.x[row, place]
-        q = a.q_norm(a.q_proj(x).view(len(looks), a.heads, a.head_dim))[:, :LOOKING_HEADS]
-        q = _turn(q, self.cos[place], self.sin[place])
+        q = self.queries[row, :LOOKING_HEADS, place]  # (looks, heads, dim), normed and turned to their positions
         logits = torch.einsum("lhd,lpd->lhp", q.float(), self.keys[row, 0].float())
         places = torch.arange(logits.shape[-1])
         logits = logits.masked_fill((places > place[:, None])[:, None], -torch.inf)
@@ -151,12 +148,6 @@ class Watch:
         log_all = torch.logsumexp(logits, -1)
         log_inside = torch.logsumexp(logits.masked_fill(~inside[:, None], -torch.inf), -1)
         return (log_all - log_inside).mean()
-
-
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of `(looks, heads, dim)` by each look's own position."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None]
 
 
 def losses(model: Gemma4, heads: nn.ModuleDict, watch: Watch, batch: Batch) -> dict[str, Tensor]:

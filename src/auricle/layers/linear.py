@@ -1,23 +1,28 @@
 """Linear layers, and the registry by which a quantisation scheme replaces them.
 
-Models build `Linear`. A checkpoint whose config names a scheme for a tensor gets that layer replaced before its
-weights are loaded, by `replace`; the scheme's class holds the packed tensors and runs them.
+Models build `Linear`. A checkpoint whose config names a scheme for a layer gets that layer replaced before its weights
+are loaded, by `replace`; the scheme's class holds the packed tensors and runs them. Tables are replaced the same way.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from auricle.errors import CheckpointError
+from auricle.layers import native
 
 # scheme -> "module:attribute" of a class built as `cls(in_features, out_features, bias=...)`
-SCHEMES: dict[str, str] = {"dense": "auricle.layers.linear:Linear"}
+SCHEMES: dict[str, str] = {
+    "dense": "auricle.layers.linear:Linear",
+    "int8": "auricle.quant.int8:Int8Linear",
+    "int4": "auricle.quant.int4:Int4Linear",
+}
 
 
 class Linear(nn.Module):
@@ -31,6 +36,11 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return product(x, self.weight, self.bias)
+
+    def replaced(self, path: str, scheme: str) -> nn.Module:
+        """See `replace`."""
+        new = scheme_class(SCHEMES, path, scheme)
+        return new(self.in_features, self.out_features, bias=self.bias is not None)
 
 
 _onednn = threading.Lock()  # held by whoever has switched it off, and by whoever needs it on
@@ -60,20 +70,46 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
 
+def runs_natively(x: Tensor) -> bool:
+    """Whether packed linears of x go through the native kernels: on a CPU, in their dtypes, without gradients."""
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return fits and not (x.requires_grad and torch.is_grad_enabled()) and native.missing() is None
+
+
+def products(x: Tensor, linears: Sequence[nn.Module]) -> tuple[Tensor, ...]:
+    """Several linears of one input. Packed ones share a native call, which quantises the input once."""
+    if all(hasattr(linear, "bits") for linear in linears) and runs_natively(x):
+        return native.linear(x, linears)
+    return tuple(linear(x) for linear in linears)
+
+
 def replace(model: nn.Module, schemes: Mapping[str, str]) -> None:
-    """Replaces the linears that `schemes` names (`module path -> scheme`) by those of the registry."""
+    """Replaces the linears and tables that `schemes` names (`module path -> scheme`) by those of their registries.
+
+    Raises:
+        CheckpointError: a scheme is unknown, or a module is of a kind that can't be packed.
+    """
     for path, scheme in schemes.items():
-        if scheme not in SCHEMES:
-            raise CheckpointError(f"{path} is packed as {scheme!r}; known schemes are {', '.join(SCHEMES)}")
         parent, _, name = path.rpartition(".")
-        old = model.get_submodule(path)
-        if not isinstance(old, Linear):
-            raise CheckpointError(f"{path} is not a linear layer and can't be packed as {scheme!r}")
-        new = _scheme(scheme)(old.in_features, old.out_features, bias=old.bias is not None)
-        setattr(model.get_submodule(parent), name, new)
+        replaced = getattr(model.get_submodule(path), "replaced", None)
+        if replaced is None:
+            raise CheckpointError(f"{path} is not a linear layer or a table and can't be packed as {scheme!r}")
+        setattr(model.get_submodule(parent), name, replaced(path, scheme))
 
 
-def _scheme(name: str) -> Callable[..., nn.Module]:
-    module, _, attribute = SCHEMES[name].partition(":")
-    factory: Callable[..., nn.Module] = getattr(importlib.import_module(module), attribute)
-    return factory
+def replaceable(model: nn.Module) -> list[str]:
+    """The paths of what `replace` can replace."""
+    return [path for path, module in model.named_modules() if hasattr(module, "replaced")]
+
+
+def scheme_class(registry: Mapping[str, str], path: str, scheme: str) -> Callable[..., nn.Module]:
+    """The class of a scheme for the module at `path`, imported now.
+
+    Raises:
+        CheckpointError: the registry has no such scheme; the message names those it has.
+    """
+    if scheme not in registry:
+        raise CheckpointError(f"{path} is packed as {scheme!r}; known schemes are {', '.join(registry)}")
+    module, _, attribute = registry[scheme].partition(":")
+    found: Callable[..., nn.Module] = getattr(importlib.import_module(module), attribute)
+    return found

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from auricle.checkpoint import Checkpoint
+from auricle.checkpoint import Checkpoint, TensorInfo
 from auricle.errors import CheckpointError
+
+# What safetensors calls the types that packed tensors have.
+STORED_AS = {torch.uint8: "U8", torch.int8: "I8", torch.float16: "F16", torch.float32: "F32"}
+
+
+class Tensors(Protocol):
+    """What a checkpoint is, as far as its names and shapes matter."""
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def tensors(self) -> dict[str, TensorInfo]: ...
 
 
 def load_weights(
@@ -19,39 +34,70 @@ def load_weights(
     *,
     name_in_checkpoint: Callable[[str], str],
     unused: Callable[[Iterable[str]], set[str]],
-    mapped: tuple[str, ...] = (),
 ) -> None:
-    """Assigns the checkpoint's tensors to a model built on the meta device.
+    """Assigns the checkpoint's tensors to a model built on the meta device, brought to `device` and `dtype`.
+
+    A module can say otherwise for its own tensors. Those of one with `mapped = True` stay as they are on disk,
+    memory-mapped. Those that its `exact` names keep their dtype, which has to be the one stored.
 
     Args:
         name_in_checkpoint: from a name of the model's to the checkpoint's.
         unused: which of the checkpoint's names are known and not needed.
-        mapped: names of the model's that stay as they are on disk, memory-mapped, whatever the device and dtype.
 
     Raises:
-        CheckpointError: a tensor is missing, left over, or of another shape; the message names it.
+        CheckpointError: a tensor is missing, left over, or of another shape or type; the message names it.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    wanted = {name_in_checkpoint(name): name for name in shapes}
-    found = set(checkpoint.tensors)
-    _refuse(checkpoint, "lacks", set(wanted) - found)
-    _refuse(checkpoint, "has unknown", found - set(wanted) - unused(found))
     filled = {}
-    for stored_name, name in wanted.items():
-        shape, stored = shapes[name], checkpoint.tensors[stored_name].shape
-        if shape != stored:
-            raise CheckpointError(
-                f"{checkpoint.folder}: {stored_name} is {stored}, but config.json makes it {shape}: "
-                "the files don't belong together"
-            )
+    for name, stored_name in match(model, checkpoint, name_in_checkpoint, unused).items():
         tensor = checkpoint.tensor(stored_name)
-        filled[name] = tensor if name in mapped else tensor.to(device, dtype if tensor.is_floating_point() else None)
+        module, part = _owner(model, name)
+        if getattr(module, "mapped", False):
+            filled[name] = tensor
+        elif part in getattr(module, "exact", ()) or not tensor.is_floating_point():
+            filled[name] = tensor.to(device)
+        else:
+            filled[name] = tensor.to(device, dtype)
     model.load_state_dict(filled, assign=True)
     model.requires_grad_(False)
     model.eval()
 
 
-def _refuse(checkpoint: Checkpoint, verb: str, names: set[str]) -> None:
+def match(
+    model: nn.Module,
+    checkpoint: Tensors,
+    name_in_checkpoint: Callable[[str], str],
+    unused: Callable[[Iterable[str]], set[str]],
+) -> dict[str, str]:
+    """The model's names, each with the checkpoint's name for it, once both are known to fit; errors as above."""
+    held = model.state_dict()
+    wanted = {name: name_in_checkpoint(name) for name in held}
+    found = set(checkpoint.tensors)
+    _refuse(checkpoint, "lacks", set(wanted.values()) - found)
+    _refuse(checkpoint, "has unknown", found - set(wanted.values()) - unused(found))
+    for name, stored_name in wanted.items():
+        stored, shape = checkpoint.tensors[stored_name], tuple(held[name].shape)
+        if shape != stored.shape:
+            raise CheckpointError(
+                f"{checkpoint.folder}: {stored_name} is {stored.shape}, but config.json makes it {shape}: "
+                "the files don't belong together"
+            )
+        module, part = _owner(model, name)
+        kind = STORED_AS.get(held[name].dtype)
+        if part in getattr(module, "exact", ()) and stored.dtype != kind:
+            raise CheckpointError(
+                f"{checkpoint.folder}: {stored_name} is stored as {stored.dtype}, but config.json makes it {kind}: "
+                "the files don't belong together"
+            )
+    return wanted
+
+
+def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that a tensor belongs to, and what the module calls it."""
+    path, _, part = name.rpartition(".")
+    return model.get_submodule(path), part
+
+
+def _refuse(checkpoint: Tensors, verb: str, names: set[str]) -> None:
     if names:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         raise CheckpointError(

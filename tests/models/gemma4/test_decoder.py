@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from auricle.models.gemma4.decoder import Table
+from auricle.layers.table import Table
 
 
 def table(dtype: torch.dtype) -> Table:

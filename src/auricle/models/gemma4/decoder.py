@@ -9,6 +9,8 @@ What is unusual:
 - Sliding and full layers have their own head size and rotary base; full layers turn only a quarter of the head.
 - Queries and keys are normed with a weight, values without one, and attention's scale is 1. Every sublayer has a norm
   before and after it; a scalar a layer multiplies its output.
+- The head is the embedding table. A packed checkpoint has one of its own, since the table is packed by row for looking
+  up: with 4 bits, the likeliest tokens are scored again by the table's 8.
 
 Layout: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Module names are the checkpoint's.
 """
@@ -24,9 +26,10 @@ from torch import Tensor, nn
 
 from auricle.layers.attention import causal_attention
 from auricle.layers.cache import LayerCache
-from auricle.layers.linear import Linear, product
+from auricle.layers.linear import Linear, products
 from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import cos_sin, frequencies, rotate
+from auricle.layers.table import Table, rescored
 from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
 
 Rotary = dict[str, tuple[Tensor, Tensor]]  # kind of layer -> cosines and sines, (tokens, head_dim)
@@ -66,19 +69,31 @@ class Attention(nn.Module):
             self.v_norm = RMSNorm(self.head_dim, config.rms_norm_eps, scaled=False)
         self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size)
 
-    def keys_values(self, x: Tensor, cos: Tensor, sin: Tensor) -> KeysValues:
-        """`(batch, tokens, hidden)` -> keys and values, each `(batch, kv_heads, tokens, head_dim)`."""
-        shape = (*x.shape[:2], self.kv_heads, self.head_dim)
-        k = rotate(self.k_norm(self.k_proj(x).view(shape)), cos, sin)
-        v = self.v_norm(self.v_proj(x).view(shape))
-        return k.transpose(1, 2), v.transpose(1, 2)
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor, *, last_only: bool) -> tuple[Tensor, KeysValues | None]:
+        """`(batch, tokens, hidden)` -> queries, and keys and values unless the layer shares another's.
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, kv: KeysValues) -> Tensor:
-        """Attends from the positions of x, the last of those in kv."""
-        q = self.q_norm(self.q_proj(x).view(*x.shape[:2], self.heads, self.head_dim))
-        q = rotate(q, cos, sin).transpose(1, 2)
+        Args:
+            last_only: queries of the last position alone.
+
+        Returns:
+            Queries `(batch, heads, tokens or 1, head_dim)`; keys and values `(batch, kv_heads, tokens, head_dim)` each.
+        """
+        own = (self.k_proj, self.v_proj) if self.owns_kv else ()
+        if last_only and x.shape[1] > 1:
+            q, *kv = self.q_proj(x[:, -1:]), *products(x, own)
+        else:
+            q, *kv = products(x, (self.q_proj, *own))
+        q = self.q_norm(q.unflatten(2, (self.heads, self.head_dim)))
+        q = rotate(q, cos[-q.shape[1] :], sin[-q.shape[1] :]).transpose(1, 2)
+        if not kv:
+            return q, None
+        k, v = (part.unflatten(2, (self.kv_heads, self.head_dim)) for part in kv)
+        return q, (rotate(self.k_norm(k), cos, sin).transpose(1, 2), self.v_norm(v).transpose(1, 2))
+
+    def forward(self, q: Tensor, kv: KeysValues) -> Tensor:
+        """Attends from the positions of q, the last of those in kv: `(batch, positions of q, hidden)`."""
         k, v = kv
-        if self.window is not None and x.shape[1] == 1:
+        if self.window is not None and q.shape[2] == 1:
             k, v = k[:, :, -self.window :], v[:, :, -self.window :]
         out = causal_attention(q, k, v, self.window)
         return self.o_proj(out.transpose(1, 2).flatten(2))
@@ -95,7 +110,8 @@ class MLP(nn.Module):
         self.down_proj = Linear(inner, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
+        gate, up = products(x, (self.gate_proj, self.up_proj))
+        return self.down_proj(F.gelu(gate, approximate="tanh") * up)
 
 
 class DecoderLayer(nn.Module):
@@ -118,12 +134,19 @@ class DecoderLayer(nn.Module):
             self.post_per_layer_input_norm = RMSNorm(width, eps)
         self.register_buffer("layer_scalar", torch.ones(1))
 
-    def keys_values(self, x: Tensor, rope: KeysValues) -> KeysValues:
-        return self.self_attn.keys_values(self.input_layernorm(x), *rope)
+    def project(self, x: Tensor, rope: KeysValues, *, last_only: bool) -> tuple[Tensor, KeysValues | None]:
+        """See `Attention.project`."""
+        return self.self_attn.project(self.input_layernorm(x), *rope, last_only=last_only)
 
-    def forward(self, x: Tensor, per_layer: Tensor | None, rope: KeysValues, kv: KeysValues) -> Tensor:
-        """`(batch, tokens, hidden)` -> the same; `per_layer` is `(batch, tokens, hidden_size_per_layer_input)`."""
-        h = self.self_attn(self.input_layernorm(x), *rope, kv)
+    def forward(self, x: Tensor, q: Tensor, kv: KeysValues, per_layer: Tensor | None) -> Tensor:
+        """`(batch, tokens, hidden)` and its queries -> `(batch, tokens, hidden)`.
+
+        Args:
+            q: from `project`, of the positions of x.
+            kv: of all positions up to x's last.
+            per_layer: `(batch, tokens, hidden_size_per_layer_input)`.
+        """
+        h = self.self_attn(q, kv)
         x = x + self.post_attention_layernorm(h)
         h = self.mlp(self.pre_feedforward_layernorm(x))
         x = x + self.post_feedforward_layernorm(h)
@@ -136,7 +159,7 @@ class DecoderLayer(nn.Module):
 class Decoder(nn.Module):
     """The language model, from token ids and audio tokens to logits."""
 
-    def __init__(self, config: TextConfig) -> None:
+    def __init__(self, config: TextConfig, *, own_head: bool = False) -> None:
         super().__init__()
         self.config = config
         width, inner, layers = config.hidden_size, config.hidden_size_per_layer_input, config.num_hidden_layers
@@ -147,6 +170,7 @@ class Decoder(nn.Module):
             self.embed_tokens_per_layer = Table(config.vocab_size_per_layer_input, layers * inner, scale=inner**0.5)
             self.per_layer_model_projection = Linear(width, layers * inner)
             self.per_layer_projection_norm = RMSNorm(inner, config.rms_norm_eps)
+        self.lm_head = Linear(width, config.vocab_size) if own_head else None  # None: the embedding table is the head
         self._frequencies: dict[str, Tensor] = {}
 
     @property
@@ -199,21 +223,26 @@ class Decoder(nn.Module):
         rope = self._rotary(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
         held: list[KeysValues] = []  # by owning layer
         for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
-            kind = self.config.layer_types[i]
-            if i < self.config.first_shared_layer:
-                kv = layer.keys_values(x, rope[kind])
+            last_owner = i == self.config.first_shared_layer - 1
+            q, kv = layer.project(x, rope[self.config.layer_types[i]], last_only=last_only and last_owner)
+            if kv is not None:
                 held.append(kv if cache is None else cache.layers[i].extend(*kv))
-            if last_only and i == self.config.first_shared_layer - 1:
+            if last_only and last_owner:
                 # From here on nobody needs the other positions: every key and value is computed.
                 x, per_layer = x[:, -1:], None if per_layer is None else per_layer[:, -1:]
-                rope = {k: (cos[-1:], sin[-1:]) for k, (cos, sin) in rope.items()}
+                rope = {kind: (cos[-1:], sin[-1:]) for kind, (cos, sin) in rope.items()}
             own = None if per_layer is None else per_layer[:, :, i]
-            x = layer(x, own, rope[kind], held[self.config.kv_layer(i)])
+            x = layer(x, q, held[self.config.kv_layer(i)], own)
         return self.norm(x)
 
     def logits(self, x: Tensor) -> Tensor:
-        """`(..., hidden)` -> `(..., vocabulary)`, float32, soft-capped. The head is the embedding table."""
-        logits = self.embed_tokens.project(x).float()
+        """`(..., hidden)` -> `(..., vocabulary)`, float32, soft-capped."""
+        if self.lm_head is None:
+            logits = self.embed_tokens.project(x).float()
+        else:
+            logits = self.lm_head(x).float()
+            if getattr(self.lm_head, "bits", 8) < 8:
+                logits = rescored(logits, x, self.embed_tokens)
         cap = self.config.final_logit_softcapping
         return torch.tanh(logits / cap) * cap if cap else logits
 
@@ -229,30 +258,3 @@ class Decoder(nn.Module):
                 inverse = frequencies(sizes[kind], settings.rope_theta, rotated)
                 self._frequencies[kind] = inverse.to(positions.device)
         return {kind: cos_sin(positions, inverse, dtype) for kind, inverse in self._frequencies.items()}
-
-
-class Table(nn.Module):
-    """An embedding table, `(rows, width)`, that may be memory-mapped and of another dtype than the computation."""
-
-    def __init__(self, rows: int, width: int, scale: float) -> None:
-        super().__init__()
-        self.scale = scale
-        self.weight = nn.Parameter(torch.empty(rows, width))
-        self._copy: Tensor | None = None
-
-    def forward(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
-        """Scaled rows, the scale rounded to `dtype` as the reference's is: `(*ids.shape, width)`."""
-        rows = F.embedding(ids.to(self.weight.device), self.weight).to(ids.device, dtype)
-        return rows * torch.tensor(self.scale, dtype=dtype, device=ids.device)
-
-    def project(self, x: Tensor) -> Tensor:
-        """`(..., width)` -> `(..., rows)`: the table as output head."""
-        return product(x, self._head(x))
-
-    def _head(self, x: Tensor) -> Tensor:
-        """The table where x is and of its dtype. A copy for that is made once: every token needs the whole of it."""
-        if (self.weight.device, self.weight.dtype) == (x.device, x.dtype):
-            return self.weight
-        if self._copy is None or (self._copy.device, self._copy.dtype) != (x.device, x.dtype):
-            self._copy = self.weight.to(x.device, x.dtype)
-        return self._copy

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, PromptError
+from auricle.layers.packing import read_packing
 from auricle.models.family import Prompt
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
-from auricle.models.gemma4.model import Gemma4
+from auricle.models.gemma4.model import outline
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
 from auricle.types import Message
@@ -57,8 +58,8 @@ class Gemma4Family:
         self.stop_ids = self._stop_ids()
         opening, closing = self.codec.id("<|channel>"), self.codec.id("<channel|>")
         self.hidden_span = (opening, closing) if opening is not None and closing is not None else None
-        with torch.device("meta"):
-            self.model = Gemma4(self.config)
+        self.packing = read_packing(checkpoint.config, checkpoint.folder)
+        self.model = outline(self.config, self.packing)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
@@ -69,11 +70,10 @@ class Gemma4Family:
             dtype,
             name_in_checkpoint=self.model.checkpoint_name,
             unused=self.model.unused,
-            mapped=("language_model.embed_tokens.weight", "language_model.embed_tokens_per_layer.weight"),
         )
 
     def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        return sum(parameter.numel() for parameter in outline(self.config).parameters())
 
     def audio_tokens(self, samples: int) -> int:
         return self.feature_config.tokens(samples)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor, nn
 
-from auricle.layers.linear import Linear
+from auricle.layers.linear import Linear, replace, replaceable
 from auricle.layers.norms import RMSNorm
+from auricle.layers.packing import DENSE, Packing
 from auricle.models.gemma4.config import AudioConfig, Gemma4Config
 from auricle.models.gemma4.decoder import Decoder
 from auricle.models.gemma4.encoder import Encoder
+
+HEAD = "language_model.lm_head"  # only packed checkpoints have one of their own
 
 
 class AudioProjector(nn.Module):
@@ -28,10 +32,10 @@ class AudioProjector(nn.Module):
 class Gemma4(nn.Module):
     """The parts, and what a checkpoint calls them."""
 
-    def __init__(self, config: Gemma4Config) -> None:
+    def __init__(self, config: Gemma4Config, *, own_head: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.language_model = Decoder(config.text)
+        self.language_model = Decoder(config.text, own_head=own_head)
         if config.audio is not None:
             self.audio_tower = Encoder(config.audio)
             self.embed_audio = AudioProjector(config.audio, config.text.hidden_size)
@@ -58,3 +62,18 @@ class Gemma4(nn.Module):
         )
         known = ("model.vision_tower.", "model.embed_vision.", "lm_head.", *shared)
         return {name for name in names if name.startswith(known)}
+
+
+def outline(config: Gemma4Config, packing: Packing | None = None) -> Gemma4:
+    """The model on the meta device: modules, names and shapes, without numbers; packed as a checkpoint is.
+
+    Raises:
+        CheckpointError: a scheme is unknown, or doesn't fit the layer it is to pack.
+    """
+    with torch.device("meta"):
+        if packing is None:
+            return Gemma4(config)
+        model = Gemma4(config, own_head=packing.scheme_of(HEAD) != DENSE)
+        schemes = {path: packing.scheme_of(path) for path in replaceable(model)}
+        replace(model, {path: scheme for path, scheme in schemes.items() if scheme != DENSE})
+    return model
