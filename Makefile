@@ -46,7 +46,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 
 clean:
-	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis src/auricle.egg-info
+	@rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -65,7 +65,7 @@ $(BIN)/python:
 	}
 
 # torch first and alone: it is by far the largest download, and the only one that may come from an index of its own.
-$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.core: pyproject.toml constraints.txt $(wildcard native/*) | $(BIN)/python
 	@if [ -z '$(TORCH_INDEX)' ] && [ "$$(uname)" = Linux ] && ! command -v nvidia-smi >/dev/null; then \
 	  echo "No NVIDIA GPU here: if torch arrives with CUDA (several GB), the CPU build is smaller: TORCH_INDEX=$(CPU_INDEX)" >&2; \
 	fi

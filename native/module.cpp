@@ -1,0 +1,193 @@
+// auricle._native: the kernels for Python. Tensors come as DLPack arrays; shapes and types are checked here, so that
+// nothing behind this file has to.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <tuple>
+
+#include "program.hpp"
+
+namespace nb = nanobind;
+using namespace auricle;
+
+namespace {
+
+using Array = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using ReadOnly = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Place = std::pair<int, int>;  // buffer, first column
+
+// weight, scales, outputs, inputs, bits
+using Matrix = std::tuple<ReadOnly, ReadOnly, int, int, int>;
+
+void expect(bool holds, const char* what) {
+    if (!holds) throw std::invalid_argument(what);
+}
+
+template <class A>
+Dtype dtype_of(const A& array) {
+    if (array.dtype() == nb::dtype<float>()) return Dtype::f32;
+    const auto type = array.dtype();
+    expect(type.code == static_cast<uint8_t>(nb::dlpack::dtype_code::Bfloat) && type.bits == 16,
+           "activations must be float32 or bfloat16");
+    return Dtype::bf16;
+}
+
+Packed packed(const Matrix& matrix) {
+    const auto& [weight, scales, out, in, bits] = matrix;
+    expect(bits == 4 || bits == 8, "weights have 4 or 8 bits");
+    const Packed w{static_cast<const uint8_t*>(weight.data()), scales.data(), out, in, static_cast<Bits>(bits)};
+    expect(out > 0 && in > 0, "a matrix has rows and columns");
+    expect(weight.nbytes() == static_cast<size_t>(w.blocks()) * w.groups() * w.group_bytes(), "weights of another size");
+    const size_t expected = bits == 4 ? static_cast<size_t>(w.blocks()) * w.groups() * kLanes * 2
+                                      : static_cast<size_t>(w.blocks()) * kLanes * 4;
+    expect(scales.nbytes() == expected, "scales of another size");
+    return w;
+}
+
+Slice slice(const Place& place) { return {place.first, place.second}; }
+
+// x (rows, inputs) times each matrix, into y (rows, outputs) of any of the two types.
+void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std::vector<Array>& to,
+               const std::vector<std::optional<Floats>>& biases) {
+    expect(x.ndim() == 2 && matrices.size() == to.size() && biases.size() == to.size(), "x is (rows, inputs)");
+    const int rows = static_cast<int>(x.shape(0)), width = static_cast<int>(x.shape(1));
+    std::vector<std::pair<Packed, Output>> products;
+    for (size_t i = 0; i < to.size(); i++) {
+        const Packed w = packed(matrices[i]);
+        expect(w.in == width, "x has another width than the matrix");
+        expect(to[i].ndim() == 2 && to[i].shape(0) == x.shape(0) && static_cast<int>(to[i].shape(1)) == w.out,
+               "y is (rows, outputs)");
+        expect(!biases[i] || static_cast<int>(biases[i]->size()) == w.out, "a bias has one number for each output");
+        products.push_back({w, {to[i].data(), dtype_of(to[i]), static_cast<size_t>(w.out),
+                                biases[i] ? biases[i]->data() : nullptr}});
+    }
+    const nb::gil_scoped_release others_may_run;
+    linear(x.data(), dtype_of(x), rows, width, products);
+}
+
+class Bound {
+  public:
+    explicit Bound(int max_rows) : program_(max_rows) {}
+
+    int buffer(int width, bool last) {
+        expect(width > 0, "a buffer has columns");
+        return program_.buffer(width, last);
+    }
+    auto view(nb::handle self, int buffer) {
+        check(buffer);
+        const size_t shape[2] = {static_cast<size_t>(program_.rows(buffer)), static_cast<size_t>(program_.width(buffer))};
+        const int64_t strides[2] = {static_cast<int64_t>(program_.stride(buffer)), 1};
+        return nb::ndarray<nb::numpy, float, nb::ndim<2>>(program_.data(buffer), 2, shape, self, strides);
+    }
+    void linear(Place from, const std::vector<std::pair<Matrix, Place>>& matrices) {
+        expect(!matrices.empty(), "a product needs a matrix");
+        std::vector<std::pair<Packed, Slice>> products;
+        for (const auto& [matrix, to] : matrices) {
+            products.push_back({packed(matrix), slice(to)});
+            check(from, products.front().first.in);
+            check(to, products.back().first.out);
+            expect(products.back().first.in == products.front().first.in, "the matrices have different inputs");
+        }
+        program_.linear(slice(from), products);
+    }
+    void rms_norm(Place from, Place to, int width, int groups, std::optional<Floats> weight, float eps, bool add,
+                  float scale) {
+        check(from, width * groups), check(to, width * groups);
+        expect(!weight || static_cast<int>(weight->size()) == width, "a norm's weight has its width");
+        program_.rms_norm(slice(from), slice(to), width, groups, weight ? weight->data() : nullptr, eps, add, scale);
+    }
+    void gelu_product(Place gate, Place up, Place to, int width) {
+        check(gate, width), check(up, width), check(to, width);
+        program_.gelu_product(slice(gate), slice(up), slice(to), width);
+    }
+    void angles(Place to, const Floats& inverse) {
+        check(to, 2 * static_cast<int>(inverse.size()));
+        program_.angles(slice(to), inverse.data(), static_cast<int>(inverse.size()));
+    }
+    void rotate(Place x, int heads, int dim, Place angles) {
+        expect(dim % 2 == 0, "a rotated head has pairs");
+        check(x, heads * dim), check(angles, dim);
+        program_.rotate(slice(x), heads, dim, slice(angles));
+    }
+    void store(Place keys, Place values, int kv_heads, int dim, int cache, bool bf16) {
+        check(keys, kv_heads * dim), check(values, kv_heads * dim);
+        caches_ = std::max(caches_, cache + 1);
+        program_.store(slice(keys), slice(values), kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32);
+    }
+    void attend(Place q, Place to, int heads, int kv_heads, int dim, int cache, bool bf16, int64_t window,
+                float scale) {
+        check(q, heads * dim), check(to, heads * dim);
+        expect(kv_heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= kQueryRows, "heads don't divide");
+        caches_ = std::max(caches_, cache + 1);
+        program_.attend(slice(q), slice(to), heads, kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32, window,
+                        scale);
+    }
+    void keep_last(const std::vector<int>& buffers) {
+        for (const int buffer : buffers) check(buffer);
+        program_.keep_last(buffers);
+    }
+    void rescore(Place x, Place logits, const nb::ndarray<const int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& rows,
+                 const Floats& scales, int count) {
+        const int vocabulary = static_cast<int>(rows.shape(0)), width = static_cast<int>(rows.shape(1));
+        check(x, width), check(logits, vocabulary);
+        expect(static_cast<int>(scales.size()) == vocabulary && count > 0, "a scale for each row");
+        program_.rescore(slice(x), slice(logits), rows.data(), scales.data(), width, vocabulary, count);
+    }
+    void soft_cap(Place x, int width, float cap) {
+        check(x, width);
+        program_.soft_cap(slice(x), width, cap);
+    }
+    void run(int rows, int64_t start, const nb::ndarray<const int64_t, nb::shape<-1, 3>, nb::c_contig>& caches,
+             bool finish) {
+        expect(static_cast<int>(caches.shape(0)) >= caches_, "too few caches");
+        std::vector<Cache> held;
+        for (size_t i = 0; i < caches.shape(0); i++)
+            held.push_back({reinterpret_cast<void*>(caches(i, 0)), reinterpret_cast<void*>(caches(i, 1)), caches(i, 2)});
+        const nb::gil_scoped_release others_may_run;
+        program_.run({rows, start, held.data()}, finish);
+    }
+
+  private:
+    void check(int buffer) const { expect(buffer >= 0 && buffer < program_.buffers(), "there is no such buffer"); }
+    void check(const Place& place, int width) const {
+        check(place.first);
+        expect(place.second >= 0 && place.second + width <= program_.width(place.first), "columns outside of a buffer");
+    }
+
+    Program program_;
+    int caches_ = 0;
+};
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.def("kernels", [] { return std::string(kernels().name); });
+    m.def("threads", &threads);
+    m.def("set_threads", &set_threads);
+    m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases").none());
+    nb::class_<Bound>(m, "Program")
+        .def(nb::init<int>(), nb::arg("max_rows"))
+        .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)
+        .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
+        .def("linear", &Bound::linear)
+        .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
+             nb::arg("weight").none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
+        .def("gelu_product", &Bound::gelu_product)
+        .def("angles", &Bound::angles)
+        .def("rotate", &Bound::rotate)
+        .def("store", &Bound::store)
+        .def("attend", &Bound::attend)
+        .def("keep_last", &Bound::keep_last)
+        .def("rescore", &Bound::rescore)
+        .def("soft_cap", &Bound::soft_cap)
+        .def("run", &Bound::run);
+}

@@ -1,0 +1,250 @@
+// Packed weights times quantised activations, over an instruction set `T` (see isa_*.hpp).
+#pragma once
+
+#include <cstring>
+
+#include "elementwise.inl"
+
+namespace auricle {
+namespace {
+
+inline int32_t word(const int8_t* p) {
+    int32_t x;
+    std::memcpy(&x, p, 4);
+    return x;
+}
+
+// What a row of activations is multiplied by for one group: its own scale, and for int4 the weights' too.
+template <class T, Bits B>
+typename T::F group_scale(const Packed& w, int block, int group, float x) {
+    if constexpr (B == Bits::four) {
+        const auto* scales = static_cast<const uint16_t*>(w.scales);
+        return T::mul(T::load_half(scales + (static_cast<size_t>(block) * w.groups() + group) * kLanes), T::set(x));
+    }
+    return T::set(x);
+}
+
+// int8 has one scale a row, which is multiplied last.
+template <class T, Bits B>
+typename T::F row_scale(const Packed& w, int block, typename T::F sum) {
+    if constexpr (B == Bits::eight) {
+        return T::mul(sum, T::load(static_cast<const float*>(w.scales) + static_cast<size_t>(block) * kLanes));
+    }
+    return sum;
+}
+
+// A few rows of activations: weights are read once and never written anywhere, so memory is the limit.
+// Writes `(rows, 16)` sums of one block into `out`.
+template <class T, Bits B, int R>
+void few_rows(const Packed& w, const Quantised& x, int block, float* out) {
+    using I = typename T::I;
+    using F = typename T::F;
+    constexpr int raised = B == Bits::four ? T::kRaised4 : T::kRaised8;
+    const int groups = w.groups();
+    const uint8_t* p = w.weight + static_cast<size_t>(block) * groups * w.group_bytes();
+    F total[R];
+    for (int r = 0; r < R; r++) total[r] = T::zero();
+    for (int g = 0; g < groups; g++, p += w.group_bytes()) {
+        T::prefetch(p + 4096);
+        I even[R], odd[R];  // two sums, so that one product needn't wait for the one before it
+        for (int r = 0; r < R; r++) {
+            even[r] = T::set_i(-raised * x.sums[static_cast<size_t>(r) * groups + g]);
+            odd[r] = T::set_i(0);
+        }
+        const int8_t* q = x.q + static_cast<size_t>(g) * kGroup;
+        const size_t stride = static_cast<size_t>(groups) * kGroup;
+        for (int v = 0; v < 4; v++) {
+            typename T::W first, second;
+            int at = 4 * v, other = 16 + 4 * v;
+            if constexpr (B == Bits::four) {
+                const auto both = T::load_w(p + kWord * v);
+                first = T::low4(both);
+                second = T::high4(both);
+                if (v != 3) T::prefetch(p + 4096 + kWord * (v + 1));
+            } else {
+                first = T::prepare8(T::load_w(p + kWord * 2 * v));
+                second = T::prepare8(T::load_w(p + kWord * (2 * v + 1)));
+                at = 8 * v, other = 8 * v + 4;
+            }
+            for (int r = 0; r < R; r++) {
+                even[r] = T::template dot<B>(even[r], first, word(q + r * stride + at));
+                odd[r] = T::template dot<B>(odd[r], second, word(q + r * stride + other));
+            }
+        }
+        for (int r = 0; r < R; r++) {
+            const F scale = group_scale<T, B>(w, block, g, x.scales[static_cast<size_t>(r) * groups + g]);
+            total[r] = T::fma(T::to_f(T::add_i(even[r], odd[r])), scale, total[r]);
+        }
+    }
+    for (int r = 0; r < R; r++) T::store(out + r * kLanes, row_scale<T, B>(w, block, total[r]));
+}
+
+// Unpacks some groups of a block into `(groups, 8 words, 64)` bytes, ready for `dot`.
+template <class T, Bits B>
+void unpack(const Packed& w, int block, int group, int count, uint8_t* to) {
+    const uint8_t* p = w.weight + (static_cast<size_t>(block) * w.groups() + group) * w.group_bytes();
+    for (int g = 0; g < count; g++, p += w.group_bytes(), to += kWords * kWord) {
+        if constexpr (B == Bits::four) {
+            for (int v = 0; v < 4; v++) {
+                const auto both = T::load_w(p + kWord * v);
+                T::store_w(to + kWord * v, T::low4(both));
+                T::store_w(to + kWord * (4 + v), T::high4(both));
+            }
+        } else {
+            for (int v = 0; v < kWords; v++) T::store_w(to + kWord * v, T::prepare8(T::load_w(p + kWord * v)));
+        }
+    }
+}
+
+// R rows times `V` unpacked blocks over `count` groups, added to `sums`, `(rows, V * 16)`.
+template <class T, Bits B, int R, int V>
+void tile(const uint8_t* unpacked, const typename T::F* scales, const Quantised& x, int row, int group, int count,
+          float* sums) {
+    using I = typename T::I;
+    using F = typename T::F;
+    constexpr int raised = B == Bits::four ? T::kRaised4 : T::kRaised8;
+    const size_t block_bytes = static_cast<size_t>(count) * kWords * kWord;
+    F total[R][V];
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < V; v++) total[r][v] = T::load(sums + (r * V + v) * kLanes);
+    for (int g = 0; g < count; g++) {
+        I sum[R][V];
+        const int8_t* q[R];
+        for (int r = 0; r < R; r++) {
+            const size_t at = static_cast<size_t>(row + r) * x.groups + group + g;
+            q[r] = x.q + at * kGroup;
+            const I start = T::set_i(-raised * x.sums[at]);
+            for (int v = 0; v < V; v++) sum[r][v] = start;
+        }
+        const uint8_t* p = unpacked + static_cast<size_t>(g) * kWords * kWord;
+#pragma GCC unroll 8
+        for (int k = 0; k < kWords; k++) {
+            typename T::W w[V];
+            for (int v = 0; v < V; v++) w[v] = T::load_w(p + v * block_bytes + k * kWord);
+            for (int r = 0; r < R; r++) {
+                const int32_t xs = word(q[r] + 4 * k);
+                for (int v = 0; v < V; v++) sum[r][v] = T::template dot<B>(sum[r][v], w[v], xs);
+            }
+        }
+        for (int r = 0; r < R; r++) {
+            const F x_scale = T::set(x.scales[static_cast<size_t>(row + r) * x.groups + group + g]);
+            for (int v = 0; v < V; v++) {
+                const F scale = B == Bits::four ? T::mul(scales[v * count + g], x_scale) : x_scale;
+                total[r][v] = T::fma(T::to_f(sum[r][v]), scale, total[r][v]);
+            }
+        }
+    }
+    for (int r = 0; r < R; r++)
+        for (int v = 0; v < V; v++) T::store(sums + (r * V + v) * kLanes, total[r][v]);
+}
+
+// All rows times V blocks: `sums`, `(rows, V * 16)`. A stretch of the weights is unpacked into the first-level cache
+// and meets every row before the next one comes.
+template <class T, Bits B, int V>
+void many_rows(const Packed& w, const Quantised& x, int row, int rows, int block, float* sums) {
+    constexpr int stretch = 8;  // groups: V * 4 KB unpacked
+    constexpr int R = T::kTileRows;
+    alignas(64) uint8_t unpacked[V * stretch * kWords * kWord];
+    typename T::F scales[V * stretch];
+    std::memset(sums, 0, sizeof(float) * rows * V * kLanes);
+    for (int g = 0; g < w.groups(); g += stretch) {
+        const int count = w.groups() - g < stretch ? w.groups() - g : stretch;
+        for (int v = 0; v < V; v++) {
+            unpack<T, B>(w, block + v, g, count, unpacked + static_cast<size_t>(v) * count * kWords * kWord);
+            for (int i = 0; i < count; i++) scales[v * count + i] = group_scale<T, B>(w, block + v, g + i, 1.0f);
+        }
+        int r = 0;
+        for (; r + R <= rows; r += R) tile<T, B, R, V>(unpacked, scales, x, row + r, g, count, sums + r * V * kLanes);
+        for (; r < rows; r++) tile<T, B, 1, V>(unpacked, scales, x, row + r, g, count, sums + r * V * kLanes);
+    }
+    for (int v = 0; v < V; v++)
+        for (int r = 0; r < rows; r++) {
+            float* at = sums + (r * V + v) * kLanes;
+            T::store(at, row_scale<T, B>(w, block + v, T::load(at)));
+        }
+}
+
+// Rows of activations, float or bfloat16, to int8 in groups of 32. What is missing of the last group counts as zero.
+template <class T>
+void quantise(const void* x, Dtype dtype, int width, int row, const Quantised& to) {
+    using F = typename T::F;
+    const int groups = to.groups;
+    for (int g = 0; g < groups; g++) {
+        F v[2];
+        for (int i = 0; i < 2; i++) {
+            const int at = g * kGroup + i * kLanes;
+            v[i] = at < width ? load_as<T>(x, dtype, at, width - at) : T::zero();
+        }
+        const float highest = T::highest(T::max(T::abs(v[0]), T::abs(v[1])));
+        const float scale = highest / 127.0f;
+        const F inverse = T::set(highest > 0 ? 127.0f / highest : 0.0f);
+        int8_t* q = to.q + (static_cast<size_t>(row) * groups + g) * kGroup;
+        const auto a = T::to_i(T::mul(v[0], inverse)), b = T::to_i(T::mul(v[1], inverse));
+        T::store_i8(q, a);
+        T::store_i8(q + kLanes, b);
+        to.scales[static_cast<size_t>(row) * groups + g] = scale;
+        to.sums[static_cast<size_t>(row) * groups + g] = T::sum_i(T::add_i(a, b));
+    }
+}
+
+// Where the sums of some blocks go, `(rows, blocks * 16)`: what lies past the matrix's last row is left out.
+template <class T>
+void write(const Packed& w, const float* sums, int row, int rows, int block, int blocks, const Output& to) {
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < blocks; v++) {
+            const int column = (block + v) * kLanes, n = w.out - column;
+            auto y = T::load(sums + (r * blocks + v) * kLanes);
+            if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
+            store_as<T>(to.data, to.dtype, (row + r) * to.stride + column, y, n);
+        }
+}
+
+template <class T, Bits B, int R = 1>
+void few(const Packed& w, const Quantised& x, int rows, int block, float* sums) {
+    if constexpr (R < kFewRows) {
+        if (rows > R) return few<T, B, R + 1>(w, x, rows, block, sums);
+    }
+    few_rows<T, B, R>(w, x, block, sums);
+}
+
+template <class T, Bits B, int V = 1>
+void many(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, float* sums) {
+    if constexpr (V < kPanel) {
+        if (blocks > V) return many<T, B, V + 1>(w, x, row, rows, block, blocks, sums);
+    }
+    many_rows<T, B, V>(w, x, row, rows, block, sums);
+}
+
+template <class T, Bits B>
+void product_of(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
+                float* sums) {
+    if (rows > kFewRows) {
+        // As wide as the instruction set's registers allow.
+        for (int b = 0; b < blocks; b += T::kTileBlocks) {
+            const int n = blocks - b < T::kTileBlocks ? blocks - b : T::kTileBlocks;
+            many<T, B>(w, x, row, rows, block + b, n, sums);
+            write<T>(w, sums, row, rows, block + b, n, to);
+        }
+        return;
+    }
+    const Quantised from{x.q + static_cast<size_t>(row) * x.groups * kGroup,
+                         x.scales + static_cast<size_t>(row) * x.groups,
+                         x.sums + static_cast<size_t>(row) * x.groups, x.groups};
+    for (int b = 0; b < blocks; b++) {
+        few<T, B>(w, from, rows, block + b, sums);
+        write<T>(w, sums, row, rows, block + b, 1, to);
+    }
+}
+
+template <class T>
+void product(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
+             float* scratch) {
+    if (w.bits == Bits::four) {
+        product_of<T, Bits::four>(w, x, row, rows, block, blocks, to, scratch);
+    } else {
+        product_of<T, Bits::eight>(w, x, row, rows, block, blocks, to, scratch);
+    }
+}
+
+}  // namespace
+}  // namespace auricle

@@ -1,0 +1,270 @@
+#include "program.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <numeric>
+#include <stdexcept>
+
+namespace auricle {
+namespace {
+
+constexpr int kGateColumns = 2048;  // of a gated product, one item
+constexpr int kMaxParts = 64;       // pieces that one position's attention is cut into
+
+std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
+    auto* p = static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{64}));
+    std::memset(p, 0, count * sizeof(float));
+    return {p, [](float* held) { ::operator delete(held, std::align_val_t{64}); }};
+}
+
+// A decode step hands out larger pieces: it takes longer to fetch an item's number than to compute a small one.
+int blocks_of_item(int rows) { return rows > kFewRows ? kPanel : 2 * kPanel; }
+
+// How one position's attention is cut: enough for all threads, not smaller than what attention takes at a time.
+int64_t attend_part(int64_t positions) {
+    const int64_t wanted = (positions + 2 * threads() - 1) / (2 * threads());
+    const int64_t part = std::max<int64_t>(wanted, (positions + kMaxParts - 1) / kMaxParts);
+    return (part + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+}
+
+int64_t oldest(int64_t position, int64_t window) { return window ? std::max<int64_t>(0, position - window + 1) : 0; }
+
+}  // namespace
+
+int product_items(const Packed& w, int rows) {
+    const int per_item = blocks_of_item(rows);
+    const int columns = (w.blocks() + per_item - 1) / per_item;
+    return rows > kFewRows ? columns * ((rows + kPanelRows - 1) / kPanelRows) : columns;
+}
+
+void product_item(const Packed& w, const Quantised& x, int rows, const Output& to, int item, Scratch& scratch) {
+    const int per_item = blocks_of_item(rows);
+    const int columns = (w.blocks() + per_item - 1) / per_item;
+    const int block = item % columns * per_item, row = item / columns * kPanelRows;
+    const int some_rows = rows > kFewRows ? std::min(kPanelRows, rows - row) : rows;
+    kernels().product(w, x, row, some_rows, block, std::min(per_item, w.blocks() - block), to,
+                      scratch.floats(kPanelScratch));
+}
+
+void linear(const void* x, Dtype dtype, int rows, int width, const std::vector<std::pair<Packed, Output>>& products) {
+    const int groups = (width + kGroup - 1) / kGroup;
+    const auto cells = static_cast<size_t>(rows) * groups;
+    const std::unique_ptr<int8_t[]> q(new int8_t[cells * kGroup]);
+    const std::unique_ptr<float[]> scales(new float[cells]);
+    const std::unique_ptr<int32_t[]> sums(new int32_t[cells]);
+    const Quantised quantised{q.get(), scales.get(), sums.get(), groups};
+    const size_t row_bytes = static_cast<size_t>(width) * (dtype == Dtype::f32 ? 4 : 2);
+    run_phases(
+        2,
+        [&](int phase) {
+            if (phase == 0) return rows;
+            return std::accumulate(products.begin(), products.end(), 0,
+                                   [&](int n, const auto& p) { return n + product_items(p.first, rows); });
+        },
+        [&](int phase, int item, Scratch& scratch) {
+            if (phase == 0) {
+                return kernels().quantise(static_cast<const uint8_t*>(x) + item * row_bytes, dtype, width, item,
+                                          quantised);
+            }
+            for (const auto& [w, to] : products) {
+                const int n = product_items(w, rows);
+                if (item < n) return product_item(w, quantised, rows, to, item, scratch);
+                item -= n;
+            }
+        });
+}
+
+Program::Program(int max_rows) : max_rows_(max_rows), k_(kernels()) {}
+
+int Program::buffer(int width, bool last) {
+    const size_t stride = round_up(width, kLanes);
+    const int rows = last ? 1 : max_rows_;
+    buffers_.push_back({aligned_floats(stride * rows), stride, rows, width});
+    return static_cast<int>(buffers_.size()) - 1;
+}
+
+void Program::add(std::function<int(const Pass&)> items, std::function<void(const Pass&, int, Scratch&)> run) {
+    steps_.push_back({std::move(items), std::move(run), last_});
+}
+
+Quantised Program::quantised(int groups) { return {q_.data(), q_scales_.data(), q_sums_.data(), groups}; }
+
+void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products) {
+    const int width = products.front().first.in, groups = products.front().first.groups();
+    const size_t cells = static_cast<size_t>(last_ ? 1 : max_rows_) * groups;
+    if (q_scales_.size() < cells) q_.resize(cells * kGroup), q_scales_.resize(cells), q_sums_.resize(cells);
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch&) {
+            k_.quantise(at(from, row), Dtype::f32, width, row, quantised(groups));
+        });
+    add(
+        [=](const Pass& pass) {
+            int n = 0;
+            for (const auto& product : products) n += product_items(product.first, pass.rows);
+            return n;
+        },
+        [=, this](const Pass& pass, int item, Scratch& scratch) {
+            for (const auto& [w, to] : products) {
+                const int n = product_items(w, pass.rows);
+                if (item < n) {
+                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer), nullptr};
+                    return product_item(w, quantised(groups), pass.rows, output, item, scratch);
+                }
+                item -= n;
+            }
+        });
+}
+
+void Program::rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add_to,
+                       float scale) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch&) {
+            for (int g = 0; g < groups; g++)
+                k_.rms_norm(at(from, row) + g * width, weight, at(to, row) + g * width, width, eps, add_to, scale);
+        });
+}
+
+void Program::gelu_product(Slice gate, Slice up, Slice to, int width) {
+    const int columns = (width + kGateColumns - 1) / kGateColumns;
+    add([=](const Pass& pass) { return pass.rows * columns; },
+        [=, this](const Pass&, int item, Scratch&) {
+            const int row = item / columns, from = item % columns * kGateColumns;
+            k_.gelu_product(at(gate, row) + from, at(up, row) + from, at(to, row) + from,
+                            std::min(kGateColumns, width - from));
+        });
+}
+
+void Program::angles(Slice to, const float* inverse, int half) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass& pass, int row, Scratch&) {
+            float* cos = at(to, row);
+            for (int i = 0; i < half; i++) {
+                const float angle = static_cast<float>(pass.start + row) * inverse[i];
+                cos[i] = std::cos(angle);
+                cos[half + i] = std::sin(angle);
+            }
+        });
+}
+
+void Program::rotate(Slice x, int heads, int dim, Slice angles) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch&) {
+            const float* cos = at(angles, row);
+            for (int h = 0; h < heads; h++) k_.rotate(at(x, row) + h * dim, cos, cos + dim / 2, dim);
+        });
+}
+
+void Program::store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype) {
+    const size_t size = dtype == Dtype::f32 ? 4 : 2;
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass& pass, int row, Scratch&) {
+            const Cache& to = pass.caches[cache];
+            const int64_t slot = (pass.start + row) % to.capacity;
+            for (int h = 0; h < kv_heads; h++) {
+                const size_t offset = (h * to.capacity + slot) * dim * size;
+                k_.convert(at(keys, row) + h * dim, static_cast<uint8_t*>(to.keys) + offset, dtype, dim);
+                k_.convert(at(values, row) + h * dim, static_cast<uint8_t*>(to.values) + offset, dtype, dim);
+            }
+        });
+}
+
+void Program::attend(Slice q, Slice to, int heads, int kv_heads, int dim, int cache, Dtype dtype, int64_t window,
+                     float scale) {
+    const int group = heads / kv_heads;
+    const int queries = std::max(1, kQueryRows / group);  // positions of one item
+    const size_t partial = partial_size(group, dim);
+    partials_.resize(std::max(partials_.size(), partial * kv_heads * kMaxParts));
+    const auto of_head = [=, this](const Pass& pass, int head, int row, int rows) {
+        const Cache& held = pass.caches[cache];
+        const size_t offset = static_cast<size_t>(head) * held.capacity * dim * (dtype == Dtype::f32 ? 4 : 2);
+        const int column = head * group * dim;
+        Attend a;
+        a.q = at(q, row) + column, a.out = at(to, row) + column;
+        a.q_stride = stride(q.buffer), a.out_stride = stride(to.buffer);
+        a.keys = static_cast<uint8_t*>(held.keys) + offset, a.values = static_cast<uint8_t*>(held.values) + offset;
+        a.dtype = dtype, a.capacity = held.capacity, a.first = pass.start + row, a.queries = rows;
+        a.group = group, a.dim = dim, a.window = window, a.scale = scale;
+        return a;
+    };
+    const auto parts = [=](const Pass& pass) {
+        const int64_t positions = pass.start + 1 - oldest(pass.start, window), part = attend_part(positions);
+        return static_cast<int>((positions + part - 1) / part);
+    };
+    add([=](const Pass& pass) {
+            return kv_heads * (pass.rows == 1 ? parts(pass) : (pass.rows + queries - 1) / queries);
+        },
+        [=, this](const Pass& pass, int item, Scratch& scratch) {
+            const int head = item % kv_heads, piece = item / kv_heads;
+            if (pass.rows > 1) {
+                const int row = piece * queries;
+                const Attend a = of_head(pass, head, row, std::min(queries, pass.rows - row));
+                return k_.attend_many(a, scratch.floats(attend_scratch(dim)));
+            }
+            const int64_t first = oldest(pass.start, window), part = attend_part(pass.start + 1 - first);
+            const int64_t begin = first + piece * part, end = std::min(begin + part, pass.start + 1);
+            k_.attend_one(of_head(pass, head, 0, 1), begin, end, &partials_[(head * kMaxParts + piece) * partial],
+                          scratch.floats(static_cast<size_t>(kKeyBlock) * 8));
+        });
+    add([=](const Pass& pass) { return pass.rows == 1 ? kv_heads : 0; },
+        [=, this](const Pass& pass, int head, Scratch&) {
+            k_.attend_merge(of_head(pass, head, 0, 1), &partials_[head * kMaxParts * partial], parts(pass));
+        });
+}
+
+void Program::keep_last(const std::vector<int>& buffers) {
+    add([](const Pass&) { return 1; },
+        [=, this](const Pass& pass, int, Scratch&) {
+            for (const int b : buffers)
+                if (pass.rows > 1) std::memcpy(data(b), data(b) + (pass.rows - 1) * stride(b), stride(b) * sizeof(float));
+        });
+    last_ = true;
+}
+
+void Program::rescore(Slice x, Slice logits, const int8_t* rows, const float* scales, int width, int vocabulary,
+                      int count) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch& scratch) {
+            float* scores = at(logits, row);
+            auto* best = static_cast<int*>(scratch.bytes(sizeof(int) * (count + 1)));
+            const auto worse = [=](int a, int b) { return scores[a] > scores[b]; };  // a heap with the lowest on top
+            int held = 0;
+            for (int i = 0; i < vocabulary; i++) {
+                if (held == count && scores[i] <= scores[best[0]]) continue;
+                best[held++] = i;
+                std::push_heap(best, best + held, worse);
+                if (held > count) std::pop_heap(best, best + held--, worse);
+            }
+            const float* state = at(x, row);
+            for (int i = 0; i < held; i++) {
+                const int8_t* weights = rows + static_cast<size_t>(best[i]) * width;
+                float sum = 0;
+                for (int d = 0; d < width; d++) sum += state[d] * static_cast<float>(weights[d]);
+                scores[best[i]] = sum * scales[best[i]];
+            }
+        });
+}
+
+void Program::soft_cap(Slice x, int width, float cap) {
+    const int columns = (width + kGateColumns - 1) / kGateColumns;
+    add([=](const Pass& pass) { return pass.rows * columns; },
+        [=, this](const Pass&, int item, Scratch&) {
+            const int from = item % columns * kGateColumns;
+            k_.soft_cap(at(x, item / columns) + from, cap, std::min(kGateColumns, width - from));
+        });
+}
+
+void Program::run(const Pass& pass, bool finish) {
+    if (pass.rows < 1 || pass.rows > max_rows_) throw std::invalid_argument("a pass has 1 to max_rows rows");
+    const Pass last{1, pass.start + pass.rows - 1, pass.caches};
+    int count = 0;
+    while (count < static_cast<int>(steps_.size()) && (finish || !steps_[count].last)) count++;
+    const auto of = [&](int i) -> const Pass& { return steps_[i].last ? last : pass; };
+    run_phases(
+        count, [&](int i) { return steps_[i].items(of(i)); },
+        [&](int i, int item, Scratch& scratch) { steps_[i].run(of(i), item, scratch); });
+}
+
+}  // namespace auricle

@@ -1,0 +1,94 @@
+// A decoder's forward pass, recorded once and run for every token and prompt: no allocation, no Python between two
+// operations. `auricle/layers/program.py` is how the rest of the package sees it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels.hpp"
+#include "team.hpp"
+
+namespace auricle {
+
+// Columns [offset, ...) of a buffer.
+struct Slice {
+    int buffer = 0;
+    int offset = 0;
+};
+
+// One pass: `rows` new positions, the first of them `start`.
+struct Pass {
+    int rows = 1;
+    int64_t start = 0;
+    const Cache* caches = nullptr;  // by layer
+};
+
+class Program {
+  public:
+    explicit Program(int max_rows);
+    Program(const Program&) = delete;  // its operations point into its own buffers
+    Program& operator=(const Program&) = delete;
+
+    // A matrix of floats; `last` is one that only operations after `keep_last` touch, and has a single row.
+    int buffer(int width, bool last = false);
+    float* data(int buffer) { return buffers_[buffer].data.get(); }
+    size_t stride(int buffer) const { return buffers_[buffer].stride; }
+    int rows(int buffer) const { return buffers_[buffer].rows; }
+    int width(int buffer) const { return buffers_[buffer].width; }
+    int buffers() const { return static_cast<int>(buffers_.size()); }
+
+    void linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products);
+    void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
+    void gelu_product(Slice gate, Slice up, Slice to, int width);
+    // Cosines and sines of each position, `inverse` angles a position: (rows, 2 * dim / 2).
+    void angles(Slice to, const float* inverse, int half);
+    void rotate(Slice x, int heads, int dim, Slice angles);
+    void store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype);
+    void attend(Slice q, Slice to, int heads, int kv_heads, int dim, int cache, Dtype dtype, int64_t window,
+                float scale);
+    // From here on only the last row counts: it becomes the first of these buffers.
+    void keep_last(const std::vector<int>& buffers);
+    // The `count` highest of a row of logits, computed anew from a table of int8 rows: what a head of few bits may have
+    // put in the wrong order.
+    void rescore(Slice x, Slice logits, const int8_t* rows, const float* scales, int width, int vocabulary, int count);
+    void soft_cap(Slice x, int width, float cap);
+
+    // Runs everything, or (not `finish`) only what stands before `keep_last`.
+    void run(const Pass& pass, bool finish);
+
+  private:
+    struct Buffer {
+        std::unique_ptr<float[], void (*)(float*)> data;
+        size_t stride;
+        int rows, width;
+    };
+    struct Step {
+        std::function<int(const Pass&)> items;
+        std::function<void(const Pass&, int item, Scratch&)> run;
+        bool last;
+    };
+
+    void add(std::function<int(const Pass&)> items, std::function<void(const Pass&, int, Scratch&)> run);
+    float* at(Slice s, int row) { return buffers_[s.buffer].data.get() + row * buffers_[s.buffer].stride + s.offset; }
+    Quantised quantised(int groups);
+
+    const int max_rows_;
+    const Kernels& k_;
+    std::vector<Buffer> buffers_;
+    std::vector<Step> steps_;
+    bool last_ = false;
+    std::vector<int8_t> q_;
+    std::vector<float> q_scales_;
+    std::vector<int32_t> q_sums_;
+    std::vector<float> partials_;
+};
+
+// One product outside of a program: `(rows, width)` times several matrices.
+void linear(const void* x, Dtype dtype, int rows, int width, const std::vector<std::pair<Packed, Output>>& products);
+
+// The work of a product in panels, for `run_phases`.
+int product_items(const Packed& w, int rows);
+void product_item(const Packed& w, const Quantised& x, int rows, const Output& to, int item, Scratch& scratch);
+
+}  // namespace auricle

@@ -1,0 +1,18 @@
+// The table of functions of an instruction set `T`.
+#pragma once
+
+#include "attention.inl"
+#include "elementwise.inl"
+#include "products.inl"
+
+namespace auricle {
+namespace {
+
+template <class T>
+constexpr Kernels table(const char* name) {
+    return {name,       quantise<T>, product<T>,    rms_norm<T>,     gelu_product<T>, rotate<T>,
+            convert<T>, soft_cap<T>, attend_one<T>, attend_merge<T>, attend_many<T>};
+}
+
+}  // namespace
+}  // namespace auricle

@@ -1,0 +1,102 @@
+#include "team.hpp"
+
+#include <algorithm>
+#include <mutex>
+#include <thread>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace auricle {
+namespace {
+
+constexpr int kSpins = 1 << 14;  // a phase is short: waiting for its end costs less than sleeping, unless cores are few
+
+std::atomic<int> wanted{1};
+std::mutex running;  // one call at a time: two would only take the cores from each other
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+// Everybody waits until everybody is here.
+class Barrier {
+  public:
+    void wait(int count) {
+        const unsigned round = round_.load(std::memory_order_relaxed);
+        if (here_.fetch_add(1, std::memory_order_acq_rel) == count - 1) {
+            here_.store(0, std::memory_order_relaxed);
+            round_.store(round + 1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++) {
+            if (spins < kSpins) {
+                pause();
+            } else {
+                std::this_thread::yield();
+            }
+        }
+    }
+
+  private:
+    alignas(64) std::atomic<int> here_{0};
+    alignas(64) std::atomic<unsigned> round_{0};
+};
+
+struct alignas(64) Counter {
+    std::atomic<int> next{0};
+};
+
+}  // namespace
+
+void* Scratch::bytes(size_t count) {
+    if (count > size_) {
+        held_.reset(new uint8_t[count + 64]);
+        size_ = count;
+    }
+    const auto at = reinterpret_cast<uintptr_t>(held_.get());
+    return reinterpret_cast<void*>((at + 63) / 64 * 64);
+}
+
+int threads() { return wanted; }
+void set_threads(int count) { wanted = std::max(1, count); }
+
+void run_phases(int count, const std::function<int(int)>& items,
+                const std::function<void(int phase, int item, Scratch& scratch)>& run) {
+    const std::lock_guard<std::mutex> alone(running);
+    static std::vector<Scratch> scratches;
+    static std::vector<Counter> counters;  // of items taken, a phase each
+    const int asked = threads();
+    if (scratches.size() < static_cast<size_t>(asked)) scratches.resize(asked);
+    if (counters.size() < static_cast<size_t>(count)) counters = std::vector<Counter>(count);
+    for (int i = 0; i < count; i++) counters[i].next.store(0, std::memory_order_relaxed);
+
+    Barrier barrier;
+    const auto work = [&](int thread, int team) {
+        for (int phase = 0; phase < count; phase++) {
+            const int n = items(phase);
+            for (int i; (i = counters[phase].next.fetch_add(1, std::memory_order_relaxed)) < n;)
+                run(phase, i, scratches[thread]);
+            barrier.wait(team);
+        }
+    };
+#ifdef _OPENMP
+#pragma omp parallel num_threads(asked)
+    work(omp_get_thread_num(), omp_get_num_threads());  // which may be fewer than asked for
+#else
+    std::vector<std::thread> others;
+    for (int thread = 1; thread < asked; thread++) others.emplace_back([&, thread] { work(thread, asked); });
+    work(0, asked);
+    for (auto& other : others) other.join();
+#endif
+}
+
+}  // namespace auricle

@@ -1,0 +1,104 @@
+"""The C++ kernels (`native/`): whether they are here, and calls to them.
+
+They are built with the package where a C++ compiler is, and chosen at run time by what the processor has. Without them
+everything runs on torch's own operators. `AURICLE_KERNELS` names others than the best ("avx2", "portable"), or "none".
+
+Importing this module needs no torch: `auricle inspect` asks it too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from auricle.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHOICE = "AURICLE_KERNELS"
+
+
+def missing() -> str | None:
+    """None when the kernels are there, else the reason in words.
+
+    Raises:
+        OptionError: AURICLE_KERNELS names kernels that this processor doesn't run.
+    """
+    found = _found()
+    return found if isinstance(found, str) else None
+
+
+def describe() -> str:
+    """The kernels in use: "avx512-vnni". Only when nothing is `missing`."""
+    name: str = _module().kernels()
+    return name
+
+
+def linear(x: Tensor, linears: Sequence[Any]) -> tuple[Tensor, ...]:
+    """Several packed linears of one input, which is quantised to int8 in groups of 32 once for all of them.
+
+    Args:
+        x: `(..., in_features)` on the CPU, float32 or bfloat16.
+        linears: each with `weight`, `scales`, `in_features`, `out_features`, `bits` and `bias` (see `quant.packed`).
+
+    Returns:
+        For each `(..., out_features)`, of x's dtype.
+    """
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    results = tuple(rows.new_empty(len(rows), linear.out_features) for linear in linears)
+    if len(rows):
+        biases = [None if linear.bias is None else linear.bias.float() for linear in linears]
+        ready().linear(rows, [matrix(linear) for linear in linears], list(results), biases)
+    return tuple(result.view(*x.shape[:-1], -1) for result in results)
+
+
+def matrix(linear: Any) -> tuple[Tensor, Tensor, int, int, int]:
+    """A packed linear as the kernels take it."""
+    return linear.weight, linear.scales, linear.out_features, linear.in_features, linear.bits
+
+
+def ready() -> Any:
+    """The extension module, with as many threads as torch has."""
+    import torch
+
+    module = _module()
+    module.set_threads(torch.get_num_threads())
+    return module
+
+
+def _module() -> ModuleType:
+    found = _found()
+    assert isinstance(found, ModuleType), "ask `missing` first"
+    return found
+
+
+@cache
+def _found() -> ModuleType | str:
+    """The extension module, or why there is none."""
+    choice = os.environ.get(CHOICE, "")
+    if choice == "none":
+        return f"{CHOICE}=none switches them off"
+    try:
+        module = _import()
+    except ImportError as error:
+        return f"Auricle was installed without them: install it again where a C++ compiler is ({error})"
+    try:
+        module.kernels()
+    except ValueError as error:
+        raise OptionError(f"{error}, none") from error
+    return module
+
+
+def _import() -> ModuleType:
+    """torch first where it is loaded already, or brings what we lack: both then share one OpenMP, and its threads."""
+    try:
+        from auricle import _native  # type: ignore[attr-defined]
+    except ImportError:
+        import torch  # noqa: F401  # its folder may hold the only libgomp of this machine
+
+        from auricle import _native  # type: ignore[attr-defined]
+    return _native
