@@ -28,6 +28,7 @@ struct Avx512 {
     template <Bits>
     static I dot(I sum, W w, int32_t x) { return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(x)); }
 
+    static I load_i(const int32_t* p) { return _mm512_loadu_si512(p); }
     static I set_i(int32_t v) { return _mm512_set1_epi32(v); }
     static I add_i(I a, I b) { return _mm512_add_epi32(a, b); }
     static F to_f(I a) { return _mm512_cvtepi32_ps(a); }

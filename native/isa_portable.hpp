@@ -62,6 +62,9 @@ struct Portable {
         return sum;
     }
 
+    static I load_i(const int32_t* p) {
+        return each_i([=](int i) { return p[i]; });
+    }
     static I set_i(int32_t v) {
         return each_i([=](int) { return v; });
     }

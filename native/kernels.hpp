@@ -45,6 +45,9 @@ struct Kernels {
     // Rows [row, row + rows) times up to `kPanel` blocks, as `Output`; scratch holds kPanelScratch floats.
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
+    // One row of a packed table times `factor`.
+    void (*unpack_row)(const uint8_t* weight, const void* scales, Bits bits, int width, int64_t row, float factor,
+                       float* to);
     // dst = ((add ? dst : 0) + weight * x / rms(x)) * scale, over `width` numbers; no weight is all ones.
     void (*rms_norm)(const float* x, const float* weight, float* dst, int width, float eps, bool add, float scale);
     void (*gelu_product)(const float* gate, const float* up, float* dst, int count);  // gelu(gate) * up, tanh form

@@ -8,6 +8,8 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -23,10 +25,14 @@ namespace {
 using Array = nb::ndarray<nb::c_contig, nb::device::cpu>;
 using ReadOnly = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+using Ids = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Place = std::pair<int, int>;  // buffer, first column
 
 // weight, scales, outputs, inputs, bits
 using Matrix = std::tuple<ReadOnly, ReadOnly, int, int, int>;
+
+// weight, scales, rows, width, bits
+using Rows = std::tuple<ReadOnly, ReadOnly, int, int, int>;
 
 void expect(bool holds, const char* what) {
     if (!holds) throw std::invalid_argument(what);
@@ -51,6 +57,15 @@ Packed packed(const Matrix& matrix) {
                                       : static_cast<size_t>(w.blocks()) * kLanes * 4;
     expect(scales.nbytes() == expected, "scales of another size");
     return w;
+}
+
+Table table(const Rows& rows) {
+    const auto& [weight, scales, count, width, bits] = rows;
+    expect(bits == 4 || bits == 8, "rows have 4 or 8 bits");
+    expect(count > 0 && width > 0 && (bits == 8 || width % kGroup == 0), "a table has rows and columns");
+    expect(weight.nbytes() == static_cast<size_t>(count) * width * bits / 8, "a table of another size");
+    expect(scales.nbytes() == static_cast<size_t>(count) * (bits == 4 ? width / kGroup * 2 : 4), "scales of another size");
+    return {static_cast<const uint8_t*>(weight.data()), scales.data(), count, width, static_cast<Bits>(bits)};
 }
 
 Slice slice(const Place& place) { return {place.first, place.second}; }
@@ -87,6 +102,13 @@ class Bound {
         const size_t shape[2] = {static_cast<size_t>(program_.rows(buffer)), static_cast<size_t>(program_.width(buffer))};
         const int64_t strides[2] = {static_cast<int64_t>(program_.stride(buffer)), 1};
         return nb::ndarray<nb::numpy, float, nb::ndim<2>>(program_.data(buffer), 2, shape, self, strides);
+    }
+    void lookup(const Rows& rows, Place to, float factor, int64_t absent) {
+        const Table from = table(rows);
+        expect(absent < from.rows, "the table has no such row");
+        check(to, from.width);
+        vocabulary_ = std::min(vocabulary_, from.rows);
+        program_.lookup(from, slice(to), factor, absent);
     }
     void linear(Place from, const std::vector<std::pair<Matrix, Place>>& matrices) {
         expect(!matrices.empty(), "a product needs a matrix");
@@ -135,25 +157,25 @@ class Bound {
         for (const int buffer : buffers) check(buffer);
         program_.keep_last(buffers);
     }
-    void rescore(Place x, Place logits, const nb::ndarray<const int8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& rows,
-                 const Floats& scales, int count) {
-        const int vocabulary = static_cast<int>(rows.shape(0)), width = static_cast<int>(rows.shape(1));
-        check(x, width), check(logits, vocabulary);
-        expect(static_cast<int>(scales.size()) == vocabulary && count > 0, "a scale for each row");
-        program_.rescore(slice(x), slice(logits), rows.data(), scales.data(), width, vocabulary, count);
+    void rescore(Place x, Place logits, const Rows& rows, int count) {
+        const Table from = table(rows);
+        check(x, from.width), check(logits, from.rows);
+        expect(count > 0, "at least one logit is computed again");
+        program_.rescore(slice(x), slice(logits), from, count);
     }
     void soft_cap(Place x, int width, float cap) {
         check(x, width);
         program_.soft_cap(slice(x), width, cap);
     }
-    void run(int rows, int64_t start, const nb::ndarray<const int64_t, nb::shape<-1, 3>, nb::c_contig>& caches,
+    void run(const Ids& ids, int64_t start, const nb::ndarray<const int64_t, nb::shape<-1, 3>, nb::c_contig>& caches,
              bool finish) {
         expect(static_cast<int>(caches.shape(0)) >= caches_, "too few caches");
+        for (size_t i = 0; i < ids.size(); i++) expect(ids(i) < vocabulary_, "a table has no row for a token");
         std::vector<Cache> held;
         for (size_t i = 0; i < caches.shape(0); i++)
             held.push_back({reinterpret_cast<void*>(caches(i, 0)), reinterpret_cast<void*>(caches(i, 1)), caches(i, 2)});
         const nb::gil_scoped_release others_may_run;
-        program_.run({rows, start, held.data()}, finish);
+        program_.run({static_cast<int>(ids.size()), start, held.data(), ids.data()}, finish);
     }
 
   private:
@@ -165,6 +187,7 @@ class Bound {
 
     Program program_;
     int caches_ = 0;
+    int vocabulary_ = std::numeric_limits<int>::max();
 };
 
 }  // namespace
@@ -178,6 +201,7 @@ NB_MODULE(_native, m) {
         .def(nb::init<int>(), nb::arg("max_rows"))
         .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
+        .def("lookup", &Bound::lookup)
         .def("linear", &Bound::linear)
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
              nb::arg("weight").none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))

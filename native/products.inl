@@ -1,6 +1,7 @@
 // Packed weights times quantised activations, over an instruction set `T` (see isa_*.hpp).
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "elementwise.inl"
@@ -243,6 +244,34 @@ void product(const Packed& w, const Quantised& x, int row, int rows, int block, 
         product_of<T, Bits::four>(w, x, row, rows, block, blocks, to, scratch);
     } else {
         product_of<T, Bits::eight>(w, x, row, rows, block, blocks, to, scratch);
+    }
+}
+
+// One row of a table: sixteen int8, or sixteen nibbles of a group's 16 bytes, at a time.
+template <class T>
+void unpack_row(const uint8_t* weight, const void* scales, Bits bits, int width, int64_t row, float factor, float* to) {
+    if (bits == Bits::eight) {
+        const auto* q = reinterpret_cast<const int8_t*>(weight) + row * width;
+        const auto scale = T::set(static_cast<const float*>(scales)[row] * factor);
+        for (int i = 0; i < width; i += kLanes) {
+            const int n = std::min(kLanes, width - i);
+            int32_t wide[kLanes] = {};
+            for (int j = 0; j < n; j++) wide[j] = q[i + j];
+            store_part<T>(to + i, T::mul(T::to_f(T::load_i(wide)), scale), n);
+        }
+        return;
+    }
+    const int groups = width / kGroup;
+    const uint8_t* p = weight + row * (width / 2);
+    const auto* halves = static_cast<const uint16_t*>(scales) + row * groups;
+    for (int g = 0; g < groups; g++, p += kGroup / 2) {
+        uint16_t same[kLanes];
+        std::fill(same, same + kLanes, halves[g]);
+        const auto scale = T::mul(T::load_half(same), T::set(factor));
+        int32_t low[kLanes], high[kLanes];
+        for (int j = 0; j < kLanes; j++) low[j] = (p[j] & 15) - 8, high[j] = (p[j] >> 4) - 8;
+        T::store(to + g * kGroup, T::mul(T::to_f(T::load_i(low)), scale));
+        T::store(to + g * kGroup + kLanes, T::mul(T::to_f(T::load_i(high)), scale));
     }
 }
 

@@ -16,7 +16,6 @@ constexpr int kMaxParts = 64;       // pieces that one position's attention is c
 
 std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
     auto* p = static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{64}));
-    std::memset(p, 0, count * sizeof(float));
     return {p, [](float* held) { ::operator delete(held, std::align_val_t{64}); }};
 }
 
@@ -91,6 +90,14 @@ void Program::add(std::function<int(const Pass&)> items, std::function<void(cons
 }
 
 Quantised Program::quantised(int groups) { return {q_.data(), q_scales_.data(), q_sums_.data(), groups}; }
+
+void Program::lookup(const Table& table, Slice to, float factor, int64_t absent) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass& pass, int row, Scratch&) {
+            const int64_t id = pass.ids[row] < 0 ? absent : pass.ids[row];
+            if (id >= 0) k_.unpack_row(table.weight, table.scales, table.bits, table.width, id, factor, at(to, row));
+        });
+}
 
 void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products) {
     const int width = products.front().first.in, groups = products.front().first.groups();
@@ -223,15 +230,15 @@ void Program::keep_last(const std::vector<int>& buffers) {
     last_ = true;
 }
 
-void Program::rescore(Slice x, Slice logits, const int8_t* rows, const float* scales, int width, int vocabulary,
-                      int count) {
+void Program::rescore(Slice x, Slice logits, const Table& table, int count) {
     add([](const Pass& pass) { return pass.rows; },
         [=, this](const Pass&, int row, Scratch& scratch) {
             float* scores = at(logits, row);
-            auto* best = static_cast<int*>(scratch.bytes(sizeof(int) * (count + 1)));
+            float* weights = scratch.floats(round_up(table.width, kGroup) + count + 1);
+            auto* best = reinterpret_cast<int*>(weights + round_up(table.width, kGroup));
             const auto worse = [=](int a, int b) { return scores[a] > scores[b]; };  // a heap with the lowest on top
             int held = 0;
-            for (int i = 0; i < vocabulary; i++) {
+            for (int i = 0; i < table.rows; i++) {
                 if (held == count && scores[i] <= scores[best[0]]) continue;
                 best[held++] = i;
                 std::push_heap(best, best + held, worse);
@@ -239,10 +246,8 @@ void Program::rescore(Slice x, Slice logits, const int8_t* rows, const float* sc
             }
             const float* state = at(x, row);
             for (int i = 0; i < held; i++) {
-                const int8_t* weights = rows + static_cast<size_t>(best[i]) * width;
-                float sum = 0;
-                for (int d = 0; d < width; d++) sum += state[d] * static_cast<float>(weights[d]);
-                scores[best[i]] = sum * scales[best[i]];
+                k_.unpack_row(table.weight, table.scales, table.bits, table.width, best[i], 1.0f, weights);
+                scores[best[i]] = std::inner_product(state, state + table.width, weights, 0.0f);
             }
         });
 }
@@ -258,7 +263,7 @@ void Program::soft_cap(Slice x, int width, float cap) {
 
 void Program::run(const Pass& pass, bool finish) {
     if (pass.rows < 1 || pass.rows > max_rows_) throw std::invalid_argument("a pass has 1 to max_rows rows");
-    const Pass last{1, pass.start + pass.rows - 1, pass.caches};
+    const Pass last{1, pass.start + pass.rows - 1, pass.caches, pass.ids + pass.rows - 1};
     int count = 0;
     while (count < static_cast<int>(steps_.size()) && (finish || !steps_[count].last)) count++;
     const auto of = [&](int i) -> const Pass& { return steps_[i].last ? last : pass; };

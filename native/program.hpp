@@ -22,6 +22,16 @@ struct Pass {
     int rows = 1;
     int64_t start = 0;
     const Cache* caches = nullptr;  // by layer
+    const int64_t* ids = nullptr;   // of the tokens; negative where there is no text
+};
+
+// An embedding table of packed rows (auricle/quant/table.py): int8 with a float for each row, or int4 with a half for
+// each group of 32, whose first 16 inputs are low nibbles and whose others are high ones.
+struct Table {
+    const uint8_t* weight = nullptr;
+    const void* scales = nullptr;
+    int rows = 0, width = 0;
+    Bits bits = Bits::eight;
 };
 
 class Program {
@@ -38,6 +48,8 @@ class Program {
     int width(int buffer) const { return buffers_[buffer].width; }
     int buffers() const { return static_cast<int>(buffers_.size()); }
 
+    // The tokens' rows times `factor`. Without text, the row of `absent`, or if that is negative, what is there stays.
+    void lookup(const Table& table, Slice to, float factor, int64_t absent);
     void linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
     void gelu_product(Slice gate, Slice up, Slice to, int width);
@@ -49,9 +61,9 @@ class Program {
                 float scale);
     // From here on only the last row counts: it becomes the first of these buffers.
     void keep_last(const std::vector<int>& buffers);
-    // The `count` highest of a row of logits, computed anew from a table of int8 rows: what a head of few bits may have
-    // put in the wrong order.
-    void rescore(Slice x, Slice logits, const int8_t* rows, const float* scales, int width, int vocabulary, int count);
+    // The `count` highest of a row of logits, computed anew from the table: a head of few bits may have put them in the
+    // wrong order.
+    void rescore(Slice x, Slice logits, const Table& table, int count);
     void soft_cap(Slice x, int width, float cap);
 
     // Runs everything, or (not `finish`) only what stands before `keep_last`.

@@ -77,3 +77,31 @@ class LayerCache:
         if self._keys is not None and self._values is not None:
             grown_keys[:, :, :have], grown_values[:, :, :have] = self._keys, self._values
         self._keys, self._values = grown_keys, grown_values
+
+
+class SlotCache:
+    """Keys and values of one layer for the native kernels: position p is in slot p % capacity.
+
+    `keys` and `values` are `(kv_heads, capacity, head_dim)`. With a window, the slots hold it and the `rows` positions
+    that are read at a time, and never grow; without one they grow by doubling.
+    """
+
+    def __init__(self, kv_heads: int, head_dim: int, dtype: torch.dtype, *, window: int | None, rows: int) -> None:
+        self._fixed = None if window is None else window + rows - 1
+        self.keys = self.values = torch.empty(kv_heads, 0, head_dim, dtype=dtype)
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[1]
+
+    def reserve(self, positions: int) -> bool:
+        """Makes room for so many positions; whether the tensors are new."""
+        have = self.capacity
+        if have == self._fixed or positions <= have:
+            return False
+        size = self._fixed or max(256, 2 * have, positions)
+        for name, old in (("keys", self.keys), ("values", self.values)):
+            grown = old.new_empty(old.shape[0], size, old.shape[2])
+            grown[:, :have] = old
+            setattr(self, name, grown)
+        return True

@@ -24,6 +24,7 @@ from auricle.quant import int4, int8
 class PackedTable(Lookup):
     """A table whose rows are packed. A subclass says how: the tensors' shapes, `pack` and `unpack`."""
 
+    bits: ClassVar[int]
     exact: ClassVar[tuple[str, ...]] = ("weight", "scales")
     weight: Tensor
     scales: Tensor
@@ -51,6 +52,8 @@ class PackedTable(Lookup):
 class Int8Table(PackedTable):
     """Scheme "int8-rows"."""
 
+    bits = 8
+
     def __init__(self, rows: int, width: int, scale: float) -> None:
         super().__init__(rows, width, scale)
         self.register_buffer("weight", torch.empty(rows, width, dtype=torch.int8))
@@ -68,6 +71,8 @@ class Int8Table(PackedTable):
 
 class Int4Table(PackedTable):
     """Scheme "int4-rows"."""
+
+    bits = 4
 
     def __init__(self, rows: int, width: int, scale: float) -> None:
         if width % GROUP_SIZE:

@@ -18,6 +18,7 @@ from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
 from auricle.models.gemma4.model import outline
+from auricle.models.gemma4.program import ProgramCache
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
 from auricle.types import Message
@@ -63,14 +64,7 @@ class Gemma4Family:
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
-        load_weights(
-            self.model,
-            self.checkpoint,
-            device,
-            dtype,
-            name_in_checkpoint=self.model.checkpoint_name,
-            unused=self.model.unused,
-        )
+        load_weights(self.model, self.checkpoint, device, dtype)
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in outline(self.config).parameters())
@@ -105,11 +99,13 @@ class Gemma4Family:
             raise PromptError(f"the prompt has {placed} audio tokens for {sum(tokens)} that the encoder gives")
         return Prompt(ids, self._layout(ids))
 
-    def new_cache(self) -> Cache:
-        return Cache(self.config.text)
+    def new_cache(self) -> Cache | ProgramCache:
+        return Cache(self.config.text) if self._program is None else ProgramCache(self.model.language_model)
 
     def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
         decoder, placeholder = self.model.language_model, self.config.audio_token_id
+        if self._program is not None:
+            return self._program.read(ids, audio, placeholder, cache, last_only=last_only)
         batch = torch.tensor([ids], device=self.device)
         x = decoder.embed(batch, audio, placeholder)
         hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), cache, last_only=last_only)
