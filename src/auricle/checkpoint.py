@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,14 @@ from auricle.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
+PACKING_REPORT = "quantization.json"  # beside config.json in a quantised folder: what packing cost, tensor by tensor
+
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 _BYTES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
+
+_BESIDE = (".json", ".jinja", ".model")  # settings, chat templates, SentencePiece tokenizers
+_INDEX = "model.safetensors.index.json"
+_OF_THE_WEIGHTS = ("config.json", _INDEX, PACKING_REPORT)
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Checkpoint:
     def tensors(self) -> dict[str, TensorInfo]:
         """Every tensor of the folder's safetensors files, by name; nothing but headers is read."""
         found: dict[str, TensorInfo] = {}
-        for file in self._files():
+        for file in self._weight_files():
             found.update(_header(file))
         return found
 
@@ -88,8 +95,18 @@ class Checkpoint:
     def _open(self) -> dict[Path, Any]:
         return {}
 
-    def _files(self) -> list[Path]:
-        index = self.json("model.safetensors.index.json")
+    def files(self) -> Iterator[tuple[str, bytes]]:
+        """What stands in the folder beside config.json and the weights, each name with its content.
+
+        Tokenizer, chat template, settings and licence: what a folder made from this one needs, too.
+        """
+        for path in sorted(self.folder.iterdir()):
+            beside = path.suffix in _BESIDE or path.name.startswith(("LICENSE", "NOTICE"))
+            if beside and path.name not in _OF_THE_WEIGHTS and path.is_file():
+                yield path.name, path.read_bytes()
+
+    def _weight_files(self) -> list[Path]:
+        index = self.json(_INDEX)
         if index:
             names = self._shards(index.get("weight_map"))
             missing = [name for name in names if not (self.folder / name).is_file()]
@@ -111,9 +128,7 @@ class Checkpoint:
         """The files that an index names: all of them in the folder itself."""
         files = weight_map.values() if isinstance(weight_map, dict) else ()
         if not files or not all(isinstance(file, str) and Path(file).name == file for file in files):
-            raise CheckpointError(
-                f"{self.folder}/model.safetensors.index.json names no weight files of this folder: fetch it again"
-            )
+            raise CheckpointError(f"{self.folder}/{_INDEX} names no weight files of this folder: fetch it again")
         return sorted(set(files))
 
 

@@ -99,7 +99,7 @@ def test_a_scheme_replaces_the_layers_it_names_and_no_other() -> None:
 
 
 def test_an_unknown_scheme_names_the_known_ones() -> None:
-    with pytest.raises(CheckpointError, match=r"head is packed as 'int3'; known .* dense, int8, int4, doubling"):
+    with pytest.raises(CheckpointError, match=r"head is packed as 'int3'; known .* dense, bf16, int8, int4, doubling"):
         replace(model(), {"head": "int3"})
 
 

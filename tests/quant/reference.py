@@ -1,4 +1,4 @@
-"""The packed layouts, read byte by byte as the files' heads describe them: slow, and with nothing of the code tested."""
+"""The packed layouts, read byte by byte as the files' heads describe them: slow, and none of the code under test."""
 
 from __future__ import annotations
 

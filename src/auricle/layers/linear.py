@@ -20,6 +20,7 @@ from auricle.layers import native
 # scheme -> "module:attribute" of a class built as `cls(in_features, out_features, bias=...)`
 SCHEMES: dict[str, str] = {
     "dense": "auricle.layers.linear:Linear",
+    "bf16": "auricle.layers.linear:Linear",
     "int8": "auricle.quant.int8:Int8Linear",
     "int4": "auricle.quant.int4:Int4Linear",
 }

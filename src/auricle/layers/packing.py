@@ -22,7 +22,7 @@ METHOD = "auricle"
 VERSION = 1
 GROUP_SIZE = 32  # inputs that share a scale where a scheme has groups; the kernels know no other
 DENSE = "dense"
-REPORT = "quantization.json"  # beside config.json: what packing has cost, tensor by tensor
+BF16 = "bf16"  # dense too, whatever the source's dtype was
 
 Rule = tuple[str, str]  # pattern of module paths, scheme
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,9 @@ from auricle.layers.packing import DENSE, Packing
 from auricle.models.gemma4.config import AudioConfig, Gemma4Config
 from auricle.models.gemma4.decoder import Decoder
 from auricle.models.gemma4.encoder import Encoder
+from auricle.models.weights import WholeModel
 
-HEAD = "language_model.lm_head"  # only packed checkpoints have one of their own
+HEAD, TABLE = "language_model.lm_head", "language_model.embed_tokens"  # one and the same, but in packed checkpoints
 
 
 class AudioProjector(nn.Module):
@@ -29,7 +31,7 @@ class AudioProjector(nn.Module):
         return self.embedding_projection(self.embedding_pre_projection_norm(x))
 
 
-class Gemma4(nn.Module):
+class Gemma4(WholeModel):
     """The parts, and what a checkpoint calls them."""
 
     def __init__(self, config: Gemma4Config, *, own_head: bool = False) -> None:
@@ -45,11 +47,13 @@ class Gemma4(nn.Module):
         return self.embed_audio(self.audio_tower(mel, frames))
 
     def checkpoint_name(self, name: str) -> str:
-        """The checkpoint's name of one of our tensors: the one place where names are changed."""
         return f"model.{name}"
 
+    def origin(self, path: str) -> str:
+        return TABLE if path == HEAD else path
+
     def unused(self, names: Iterable[str]) -> set[str]:
-        """Tensors of a checkpoint that are known and not needed here.
+        """See `WholeModel.unused`.
 
         The vision tower; the head, which is tied to the embedding table; and keys and values of layers that read
         another's: released checkpoints carry them, the reference drops them too.
@@ -77,3 +81,8 @@ def outline(config: Gemma4Config, packing: Packing | None = None) -> Gemma4:
         schemes = {path: packing.scheme_of(path) for path in replaceable(model)}
         replace(model, {path: scheme for path, scheme in schemes.items() if scheme != DENSE})
     return model
+
+
+def outline_of(settings: dict[str, Any], packing: Packing | None = None) -> Gemma4:
+    """`outline` of what a config.json holds."""
+    return outline(Gemma4Config.from_dict(settings), packing)
