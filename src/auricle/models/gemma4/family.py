@@ -18,7 +18,7 @@ from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
 from auricle.models.gemma4.model import outline
-from auricle.models.gemma4.program import ProgramCache
+from auricle.models.gemma4.program import DecoderProgram, ProgramCache, missing
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
 from auricle.types import Message
@@ -65,6 +65,8 @@ class Gemma4Family:
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         load_weights(self.model, self.checkpoint, device, dtype)
+        decoder = self.model.language_model
+        self._program = DecoderProgram(decoder) if missing(decoder) is None else None
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in outline(self.config).parameters())
