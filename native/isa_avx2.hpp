@@ -25,7 +25,7 @@ struct Avx2 {
     static constexpr int kRaised4 = 8, kRaised8 = 0;
 #endif
     static constexpr int kTileRows = 2, kTileBlocks = 1;
-    static constexpr int kFloatRows = 3, kFloatVectors = 2;
+    static constexpr int kFloatRows = 2, kFloatVectors = 2;
 
     static W load_w(const void* p) {
         const auto* q = static_cast<const __m256i*>(p);
@@ -91,6 +91,19 @@ struct Avx2 {
     }
     static __m256 widen(__m128i raw) {
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
+    }
+    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
+    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
+        const W w = load_w(p);
+        const __m256i xs = _mm256_set1_epi32(static_cast<int>(x));
+        return {dot_half(sum.a, w.a, xs), dot_half(sum.b, w.b, xs)};
+    }
+    static __m256 dot_half(__m256 sum, __m256i w, __m256i x) {
+        const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000));
+        sum = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(w, 16)),
+                              _mm256_castsi256_ps(_mm256_slli_epi32(x, 16)), sum);
+        return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(w, high)),
+                               _mm256_castsi256_ps(_mm256_and_si256(x, high)), sum);
     }
     static void store_bf16(uint16_t* p, F x) {
         const __m256i packed = _mm256_packus_epi32(narrow(x.a), narrow(x.b));  // within halves: 0-3, 8-11, 4-7, 12-15

@@ -1,4 +1,4 @@
-// AVX-512 with VNNI: sixteen lanes are one register.
+// AVX-512 with VNNI, with or without BF16: sixteen lanes are one register.
 #pragma once
 
 #include <immintrin.h>
@@ -18,7 +18,7 @@ struct Avx512 {
     // Rows and blocks of a tile of the matrix product: 12 sums of integers, 12 of floats, 4 weights, 1 activation.
     static constexpr int kTileRows = 3, kTileBlocks = 4;
     // Rows and vectors of a tile of the float product.
-    static constexpr int kFloatRows = 6, kFloatVectors = 4;
+    static constexpr int kFloatRows = 4, kFloatVectors = 4;
 
     static W load_w(const void* p) { return _mm512_loadu_si512(p); }
     static void store_w(void* p, W w) { _mm512_store_si512(p, w); }
@@ -44,6 +44,19 @@ struct Avx512 {
     static F load_bf16(const uint16_t* p) {
         const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
+    }
+    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
+    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
+        const I xs = _mm512_set1_epi32(static_cast<int>(x)), w = _mm512_loadu_si512(p);
+#ifdef __AVX512BF16__
+        return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(xs));
+#else
+        const I high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+        sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(w, 16)),
+                              _mm512_castsi512_ps(_mm512_slli_epi32(xs, 16)), sum);
+        return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(w, high)),
+                               _mm512_castsi512_ps(_mm512_and_si512(xs, high)), sum);
+#endif
     }
     static void store_bf16(uint16_t* p, F a) {
         const I bits = _mm512_castps_si512(a);

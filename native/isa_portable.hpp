@@ -97,12 +97,18 @@ struct Portable {
         return h >> 15 ? -value : value;
     }
     static F load_bf16(const uint16_t* p) {
-        return each([=](int i) {
-            const uint32_t bits = static_cast<uint32_t>(p[i]) << 16;
-            float v;
-            std::memcpy(&v, &bits, 4);
-            return v;
+        return each([=](int i) { return widen(static_cast<uint32_t>(p[i]) << 16); });
+    }
+    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
+    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
+        return each([&](int i) {
+            return sum.v[i] + widen(x << 16) * widen(p[i] << 16) + widen(x & 0xffff0000u) * widen(p[i] & 0xffff0000u);
         });
+    }
+    static float widen(uint32_t bits) {
+        float v;
+        std::memcpy(&v, &bits, 4);
+        return v;
     }
     static void store_bf16(uint16_t* p, F a) {
         for (int i = 0; i < kLanes; i++) {

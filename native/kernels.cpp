@@ -13,14 +13,18 @@ struct Candidate {
 };
 
 // From the best to the plainest; which of them were built depends on the processor that they were built for.
+#ifdef AURICLE_X86
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
 const Candidate kCandidates[] = {
 #ifdef AURICLE_X86
-    {kernels_avx512,
-     [] {
-         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                __builtin_cpu_supports("avx512vnni");
-     }},
+    {kernels_avx512_bf16, [] { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }},
+    {kernels_avx512, has_avx512},
     {kernels_avx2_vnni,
      [] {
          return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&

@@ -14,11 +14,12 @@ struct Output {
     const float* bias = nullptr;
 };
 
-// Keys and values of one layer and request: `(kv_heads, capacity, dim)`, position p in slot p % capacity.
+// Keys and values of one layer and request, of every key-value head, in the words that attention.inl describes.
+// Position p is in slot p % capacity.
 struct Cache {
-    void* keys = nullptr;
-    void* values = nullptr;
-    int64_t capacity = 0;
+    uint32_t* keys = nullptr;
+    uint32_t* values = nullptr;
+    int64_t capacity = 0;  // slots, a multiple of 16
 };
 
 // One key-value head's share of an attention: `group` query heads for each of some new positions.
@@ -26,8 +27,8 @@ struct Attend {
     const float* q = nullptr;  // of the first new position; position i is `q_stride` further, its head h `dim` further
     float* out = nullptr;      // likewise, `out_stride` apart
     size_t q_stride = 0, out_stride = 0;
-    const void* keys = nullptr;  // of this head, `(capacity, dim)`
-    const void* values = nullptr;
+    const uint32_t* keys = nullptr;  // of this head
+    const uint32_t* values = nullptr;
     Dtype dtype = Dtype::f32;
     int64_t capacity = 0;
     int64_t first = 0;   // position of the first query
@@ -54,12 +55,11 @@ struct Kernels {
     void (*rotate)(float* x, const float* cos, const float* sin, int dim);            // pairs (i, i + dim / 2)
     void (*convert)(const float* x, void* to, Dtype dtype, int count);
     void (*soft_cap)(float* x, float cap, int64_t count);  // cap * tanh(x / cap)
-    // One new position over keys [begin, end): unnormalised output, and after it for each head its maximum and sum.
-    void (*attend_one)(const Attend& a, int64_t begin, int64_t end, float* partial, float* scratch);
-    // Puts such parts together into `a.out`.
-    void (*attend_merge)(const Attend& a, const float* partials, int parts);
-    // Many new positions, causally.
-    void (*attend_many)(const Attend& a, float* scratch);
+    // What the queries take from positions [begin, end), causally: for each row (a position's head) its sums, then
+    // every row's maximum, then every row's total.
+    void (*attend)(const Attend& a, int64_t begin, int64_t end, float* part, uint32_t* scratch);
+    // Puts `count` such parts together into `a.out`.
+    void (*attend_merge)(const Attend& a, const float* parts, int count);
 };
 
 constexpr int kPanel = 4;        // blocks of a panel of the product
@@ -67,14 +67,12 @@ constexpr int kPanelRows = 256;  // rows of one
 constexpr size_t kPanelScratch = static_cast<size_t>(kPanelRows) * kPanel * kLanes;
 constexpr int kFewRows = 8;       // up to so many, weights are used as they stream by
 constexpr int kKeyBlock = 64;     // keys that attention takes at a time
-constexpr int kQueryRows = 256;   // query positions times heads of one call of attend_many, at most
+constexpr int kQueryRows = 256;  // query positions times heads of one call of attend, at most
 
-inline size_t partial_size(int group, int dim) { return static_cast<size_t>(group) * (round_up(dim, kLanes) + kLanes); }
-inline size_t attend_scratch(int dim) {
-    const size_t wide = round_up(dim, kLanes);
-    return wide * kKeyBlock * 2 + static_cast<size_t>(kQueryRows) * (wide + kKeyBlock + 2);
-}
+inline size_t part_size(int rows, int dim) { return static_cast<size_t>(rows) * (round_up(dim, kLanes) + 2); }
+inline size_t attend_scratch(int rows, int dim) { return static_cast<size_t>(rows) * (dim + 2 * kKeyBlock); }
 
+const Kernels* kernels_avx512_bf16();
 const Kernels* kernels_avx512();
 const Kernels* kernels_avx2_vnni();
 const Kernels* kernels_avx2();

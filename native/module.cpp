@@ -141,6 +141,7 @@ class Bound {
         program_.rotate(slice(x), heads, dim, slice(angles));
     }
     void store(Place keys, Place values, int kv_heads, int dim, int cache, bool bf16) {
+        expect(dim % 2 == 0, "a cached head has an even number of dimensions");
         check(keys, kv_heads * dim), check(values, kv_heads * dim);
         caches_ = std::max(caches_, cache + 1);
         program_.store(slice(keys), slice(values), kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32);
@@ -172,8 +173,10 @@ class Bound {
         expect(static_cast<int>(caches.shape(0)) >= caches_, "too few caches");
         for (size_t i = 0; i < ids.size(); i++) expect(ids(i) < vocabulary_, "a table has no row for a token");
         std::vector<Cache> held;
-        for (size_t i = 0; i < caches.shape(0); i++)
-            held.push_back({reinterpret_cast<void*>(caches(i, 0)), reinterpret_cast<void*>(caches(i, 1)), caches(i, 2)});
+        for (size_t i = 0; i < caches.shape(0); i++) {
+            expect(caches(i, 2) > 0 && caches(i, 2) % kLanes == 0, "a cache's slots are a multiple of 16");
+            held.push_back({reinterpret_cast<uint32_t*>(caches(i, 0)), reinterpret_cast<uint32_t*>(caches(i, 1)), caches(i, 2)});
+        }
         const nb::gil_scoped_release others_may_run;
         program_.run({static_cast<int>(ids.size()), start, held.data(), ids.data()}, finish);
     }

@@ -26,7 +26,27 @@ int blocks_of_item(int rows) { return rows > kFewRows ? kPanel : 2 * kPanel; }
 int64_t attend_part(int64_t positions) {
     const int64_t wanted = (positions + 2 * threads() - 1) / (2 * threads());
     const int64_t part = std::max<int64_t>(wanted, (positions + kMaxParts - 1) / kMaxParts);
-    return (part + kKeyBlock - 1) / kKeyBlock * kKeyBlock;
+    return (part + kLanes - 1) / kLanes * kLanes;
+}
+
+// Keys and values of one head: see attention.inl.
+std::pair<uint32_t*, uint32_t*> of_head(const Cache& cache, int head, int dim, Dtype dtype) {
+    const int per_word = dtype == Dtype::f32 ? 1 : 2;
+    const auto slots = static_cast<size_t>(head) * cache.capacity;
+    return {cache.keys + slots * (dim / per_word), cache.values + slots / per_word * round_up(dim, kLanes)};
+}
+
+// One position's key and value to their places, numbers of the cache's type.
+template <class Number>
+void scatter(const Number* key, const Number* value, uint32_t* keys, uint32_t* values, int64_t slot, int dim) {
+    constexpr int per_word = sizeof(uint32_t) / sizeof(Number);
+    const size_t wide = round_up(dim, kLanes);
+    auto* k = reinterpret_cast<Number*>(keys) + slot / kLanes * kLanes * dim + slot % kLanes * per_word;
+    auto* v = reinterpret_cast<Number*>(values) + slot / per_word * wide * per_word + slot % per_word;
+    for (int d = 0; d < dim; d++) {
+        k[d / per_word * per_word * kLanes + d % per_word] = key[d];
+        v[d * per_word] = value[d];
+    }
 }
 
 int64_t oldest(int64_t position, int64_t window) { return window ? std::max<int64_t>(0, position - window + 1) : 0; }
@@ -165,15 +185,20 @@ void Program::rotate(Slice x, int heads, int dim, Slice angles) {
 }
 
 void Program::store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype) {
-    const size_t size = dtype == Dtype::f32 ? 4 : 2;
     add([](const Pass& pass) { return pass.rows; },
-        [=, this](const Pass& pass, int row, Scratch&) {
+        [=, this](const Pass& pass, int row, Scratch& scratch) {
             const Cache& to = pass.caches[cache];
             const int64_t slot = (pass.start + row) % to.capacity;
             for (int h = 0; h < kv_heads; h++) {
-                const size_t offset = (h * to.capacity + slot) * dim * size;
-                k_.convert(at(keys, row) + h * dim, static_cast<uint8_t*>(to.keys) + offset, dtype, dim);
-                k_.convert(at(values, row) + h * dim, static_cast<uint8_t*>(to.values) + offset, dtype, dim);
+                const auto [k, v] = of_head(to, h, dim, dtype);
+                if (dtype == Dtype::f32) {
+                    scatter(at(keys, row) + h * dim, at(values, row) + h * dim, k, v, slot, dim);
+                    continue;
+                }
+                auto* halves = reinterpret_cast<uint16_t*>(scratch.floats(dim));
+                k_.convert(at(keys, row) + h * dim, halves, dtype, dim);
+                k_.convert(at(values, row) + h * dim, halves + dim, dtype, dim);
+                scatter(halves, halves + dim, k, v, slot, dim);
             }
         });
 }
@@ -181,43 +206,42 @@ void Program::store(Slice keys, Slice values, int kv_heads, int dim, int cache, 
 void Program::attend(Slice q, Slice to, int heads, int kv_heads, int dim, int cache, Dtype dtype, int64_t window,
                      float scale) {
     const int group = heads / kv_heads;
-    const int queries = std::max(1, kQueryRows / group);  // positions of one item
-    const size_t partial = partial_size(group, dim);
-    partials_.resize(std::max(partials_.size(), partial * kv_heads * kMaxParts));
-    const auto of_head = [=, this](const Pass& pass, int head, int row, int rows) {
+    const int queries = kQueryRows / group;  // positions of one item
+    const size_t part = part_size(group, dim);
+    parts_.resize(std::max(parts_.size(), part * kv_heads * kMaxParts));
+    const auto attended = [=, this](const Pass& pass, int head, int row, int rows) {
         const Cache& held = pass.caches[cache];
-        const size_t offset = static_cast<size_t>(head) * held.capacity * dim * (dtype == Dtype::f32 ? 4 : 2);
+        const auto [keys, values] = of_head(held, head, dim, dtype);
         const int column = head * group * dim;
-        Attend a;
-        a.q = at(q, row) + column, a.out = at(to, row) + column;
-        a.q_stride = stride(q.buffer), a.out_stride = stride(to.buffer);
-        a.keys = static_cast<uint8_t*>(held.keys) + offset, a.values = static_cast<uint8_t*>(held.values) + offset;
-        a.dtype = dtype, a.capacity = held.capacity, a.first = pass.start + row, a.queries = rows;
-        a.group = group, a.dim = dim, a.window = window, a.scale = scale;
-        return a;
+        return Attend{at(q, row) + column, at(to, row) + column, stride(q.buffer), stride(to.buffer), keys, values, dtype,
+                      held.capacity, pass.start + row, rows, group, dim, window, scale};
     };
-    const auto parts = [=](const Pass& pass) {
-        const int64_t positions = pass.start + 1 - oldest(pass.start, window), part = attend_part(positions);
-        return static_cast<int>((positions + part - 1) / part);
+    // One position is cut along its keys, many are cut into some at a time.
+    const auto pieces = [=](const Pass& pass) {
+        if (pass.rows > 1) return (pass.rows + queries - 1) / queries;
+        const int64_t positions = pass.start + 1 - oldest(pass.start, window), size = attend_part(positions);
+        return static_cast<int>((positions + size - 1) / size);
     };
-    add([=](const Pass& pass) {
-            return kv_heads * (pass.rows == 1 ? parts(pass) : (pass.rows + queries - 1) / queries);
-        },
+    add([=](const Pass& pass) { return kv_heads * pieces(pass); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
             const int head = item % kv_heads, piece = item / kv_heads;
-            if (pass.rows > 1) {
-                const int row = piece * queries;
-                const Attend a = of_head(pass, head, row, std::min(queries, pass.rows - row));
-                return k_.attend_many(a, scratch.floats(attend_scratch(dim)));
+            if (pass.rows == 1) {
+                const int64_t first = oldest(pass.start, window), size = attend_part(pass.start + 1 - first);
+                const int64_t begin = first + piece * size;
+                auto* words = static_cast<uint32_t*>(scratch.bytes(4 * attend_scratch(group, dim)));
+                return k_.attend(attended(pass, head, 0, 1), begin, std::min(begin + size, pass.start + 1),
+                                 &parts_[(head * kMaxParts + piece) * part], words);
             }
-            const int64_t first = oldest(pass.start, window), part = attend_part(pass.start + 1 - first);
-            const int64_t begin = first + piece * part, end = std::min(begin + part, pass.start + 1);
-            k_.attend_one(of_head(pass, head, 0, 1), begin, end, &partials_[(head * kMaxParts + piece) * partial],
-                          scratch.floats(static_cast<size_t>(kKeyBlock) * 8));
+            const int row = piece * queries, rows = std::min(queries, pass.rows - row);
+            const Attend a = attended(pass, head, row, rows);
+            float* all = scratch.floats(part_size(rows * group, dim) + attend_scratch(rows * group, dim));
+            auto* words = reinterpret_cast<uint32_t*>(all + part_size(rows * group, dim));
+            k_.attend(a, oldest(a.first, window), a.first + rows, all, words);
+            k_.attend_merge(a, all, 1);
         });
     add([=](const Pass& pass) { return pass.rows == 1 ? kv_heads : 0; },
         [=, this](const Pass& pass, int head, Scratch&) {
-            k_.attend_merge(of_head(pass, head, 0, 1), &partials_[head * kMaxParts * partial], parts(pass));
+            k_.attend_merge(attended(pass, head, 0, 1), &parts_[head * kMaxParts * part], pieces(pass));
         });
 }
 

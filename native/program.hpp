@@ -93,7 +93,7 @@ class Program {
     std::vector<int8_t> q_;
     std::vector<float> q_scales_;
     std::vector<int32_t> q_sums_;
-    std::vector<float> partials_;
+    std::vector<float> parts_;
 };
 
 // One product outside of a program: `(rows, width)` times several matrices.

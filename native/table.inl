@@ -10,8 +10,8 @@ namespace {
 
 template <class T>
 constexpr Kernels table(const char* name) {
-    return {name,      quantise<T>, product<T>,  unpack_row<T>, rms_norm<T>,     gelu_product<T>,
-            rotate<T>, convert<T>,  soft_cap<T>, attend_one<T>, attend_merge<T>, attend_many<T>};
+    return {name,      quantise<T>, product<T>,  unpack_row<T>, rms_norm<T>, gelu_product<T>,
+            rotate<T>, convert<T>,  soft_cap<T>, attend<T>,     attend_merge<T>};
 }
 
 }  // namespace

@@ -82,26 +82,36 @@ class LayerCache:
 class SlotCache:
     """Keys and values of one layer for the native kernels: position p is in slot p % capacity.
 
-    `keys` and `values` are `(kv_heads, capacity, head_dim)`. With a window, the slots hold it and the `rows` positions
-    that are read at a time, and never grow; without one they grow by doubling.
+    They are opaque words of 32 bits, zero where nothing was read: `native/attention.inl` says how they lie. With a
+    window, the slots hold it and the `rows` positions that are read at a time, and never grow; without one they grow by
+    doubling.
     """
 
     def __init__(self, kv_heads: int, head_dim: int, dtype: torch.dtype, *, window: int | None, rows: int) -> None:
-        self._fixed = None if window is None else window + rows - 1
-        self.keys = self.values = torch.empty(kv_heads, 0, head_dim, dtype=dtype)
-
-    @property
-    def capacity(self) -> int:
-        return self.keys.shape[1]
+        self._fixed = None if window is None else _sixteens(window + rows - 1)
+        self._heads, self._dim = kv_heads, head_dim
+        self._numbers = 4 // dtype.itemsize  # of a word
+        self.capacity = 0
+        self.keys, self.values = self._words(0)
 
     def reserve(self, positions: int) -> bool:
         """Makes room for so many positions; whether the tensors are new."""
         have = self.capacity
         if have == self._fixed or positions <= have:
             return False
-        size = self._fixed or max(256, 2 * have, positions)
-        for name, old in (("keys", self.keys), ("values", self.values)):
-            grown = old.new_empty(old.shape[0], size, old.shape[2])
-            grown[:, :have] = old
-            setattr(self, name, grown)
+        self.capacity = self._fixed or _sixteens(max(256, 2 * have, positions))
+        keys, values = self._words(self.capacity)
+        keys[:, : self.keys.shape[1]], values[:, : self.values.shape[1]] = self.keys, self.values
+        self.keys, self.values = keys, values
         return True
+
+    def _words(self, slots: int) -> tuple[Tensor, Tensor]:
+        """Of keys `(heads, slots / 16, head_dim / numbers, 16)`, of values `(heads, slots / numbers, wide)`."""
+        keys = torch.zeros(self._heads, slots // 16, self._dim // self._numbers, 16, dtype=torch.int32)
+        values = torch.zeros(self._heads, slots // self._numbers, _sixteens(self._dim), dtype=torch.int32)
+        return keys, values
+
+
+def _sixteens(count: int) -> int:
+    """Filled up to a multiple of 16."""
+    return -(-count // 16) * 16
