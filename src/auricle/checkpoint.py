@@ -40,6 +40,11 @@ class TensorInfo:
     bytes: int
 
 
+def part_of(name: str) -> str:
+    """The part of a model that a tensor belongs to, as the first two words of its name tell it."""
+    return ".".join(name.removeprefix("model.").split(".")[:2])
+
+
 class Checkpoint:
     """One folder, opened.
 

@@ -19,6 +19,7 @@ class Backend(Protocol):
     rate: int  # of the sound it takes, in Hz
     max_clip_seconds: float
     load_s: float  # how long loading took
+    notes: tuple[str, ...]  # what the user should know about how it runs here
 
     def stream(
         self,

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import torch
+
 from auricle.checkpoint import Checkpoint
 from auricle.engine.device import choose_device, choose_dtype, use_threads
 from auricle.engine.generate import stream
 from auricle.engine.trace import Trace
 from auricle.hub import ModelName, find
+from auricle.layers import native
+from auricle.layers.linear import KERNEL_DTYPES
+from auricle.layers.packing import read_packing
 from auricle.models.family import open_family
 from auricle.types import Chunk, Message, Sampling
 
@@ -23,8 +28,10 @@ class NativeBackend:
         begun = time.perf_counter()
         chosen = choose_device(device)
         use_threads(threads)
-        self.family = open_family(Checkpoint(find(model)))
+        checkpoint = Checkpoint(find(model))
+        self.family = open_family(checkpoint)
         self.family.load(chosen, choose_dtype(dtype, chosen, self.family.parameters()))
+        self.notes = tuple(_notes(checkpoint, chosen, self.family.dtype))
         self.rate = self.family.rate
         self.max_clip_seconds = self.family.max_clip_seconds
         self.load_s = time.perf_counter() - begun
@@ -39,3 +46,15 @@ class NativeBackend:
     ) -> Iterator[Chunk]:
         record = Trace() if trace else None
         return stream(self.family, messages, sampling, zero_audio=zero_audio, trace=record)
+
+
+def _notes(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Iterator[str]:
+    packing = read_packing(checkpoint.config, checkpoint.folder)
+    if packing is None or device.type != "cpu":
+        return
+    unfit = None if dtype in KERNEL_DTYPES else f"they know no {str(dtype).removeprefix('torch.')}"
+    if reason := native.missing() or unfit:
+        yield (
+            f"{checkpoint.folder} is packed in {packing.scheme} and the kernels can't run it here ({reason}): "
+            "torch's own operators do, slower and in the memory of a dense model"
+        )

@@ -21,6 +21,7 @@ from auricle.backends.native import NativeBackend
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, InputError
 from auricle.hub import ModelName, find
+from auricle.layers.packing import read_packing
 from auricle.models.gemma4.features import FeatureConfig, feature_settings
 from auricle.sound.segment import segment
 from auricle.types import DEFAULT_QUESTION, Audio, Message, Sampling
@@ -93,6 +94,7 @@ def verify(
         The errors of `auricle.load` and of `Model.stream`.
     """
     transformers = _reference_library()
+    _refuse_packed(Checkpoint(find(model)))
     backend = NativeBackend(model, device=device, dtype=dtype, threads=threads)
     family = backend.family
     clip = segment(audio, family.max_clip_seconds)[0].audio
@@ -109,6 +111,15 @@ def verify(
         reference=f"transformers {transformers.__version__}",
         notes=tuple(_notes(audio, clip, precision)),
     )
+
+
+def _refuse_packed(checkpoint: Checkpoint) -> None:
+    packing = read_packing(checkpoint.config, checkpoint.folder)
+    if packing is not None:
+        raise CheckpointError(
+            f"{checkpoint.folder} is quantised ({packing.scheme}) and the reference reads dense weights: "
+            f"verify {packing.provenance.get('source', 'the model')} that it was made from"
+        )
 
 
 def _notes(audio: Audio, clip: Audio, dtype: torch.dtype) -> Iterator[str]:

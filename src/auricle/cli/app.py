@@ -17,6 +17,7 @@ COMMANDS = {
     "transcribe": ("auricle.cli.transcribe:app", "Write down what is said."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),
+    "quantize": ("auricle.cli.quantize:app", "Write a model in fewer bits."),
     "verify": ("auricle.cli.verify:app", "Compare our numbers with the reference implementation's."),
 }
 

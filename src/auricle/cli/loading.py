@@ -10,9 +10,12 @@ from auricle.hub import ModelName, find
 
 
 def load(model: str, hardware: Hardware) -> api.Model:
-    """Loads a model, saying so on a terminal; a download shows its own progress first."""
+    """Loads a model, saying so on a terminal; a download shows its own progress first. Notes go to stderr."""
     name = ModelName.parse(model, tuple(BACKENDS))
     if name.backend == "native":
         find(name)
     with show.waiting(f"loading {model}"):
-        return api.load(model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads)
+        loaded = api.load(model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads)
+    for remark in loaded.backend.notes:
+        show.note(remark)
+    return loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TextIO
@@ -30,6 +30,20 @@ def waiting(what: str) -> Iterator[None]:
 
     with Console(file=sys.stderr).status(what):
         yield
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Shows on a terminal how much is done, and leaves nothing behind. What it gives is called with (done, whole)."""
+    if not is_terminal(sys.stderr):
+        yield lambda done, whole: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 def stream(chunks: Iterator[Chunk]) -> Answer:
@@ -150,6 +164,11 @@ def size(count: int) -> str:
     while value >= 1000 and len(units) > 1:
         value, units = value / 1000, units[1:]
     return f"{count} bytes" if units[0] == "bytes" else f"{value:.1f} {units[0]}"
+
+
+def percent(fraction: float | None) -> str:
+    """For people: 8.13 %; None is an empty cell."""
+    return "" if fraction is None else f"{100 * fraction:.2f} %"
 
 
 def _duration(seconds: float) -> str:

@@ -71,9 +71,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
 
+KERNEL_DTYPES = (torch.float32, torch.bfloat16)  # of activations, in the native kernels
+
+
 def runs_natively(x: Tensor) -> bool:
     """Whether packed linears of x go through the native kernels: on a CPU, in their dtypes, without gradients."""
-    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    fits = x.device.type == "cpu" and x.dtype in KERNEL_DTYPES
     return fits and not (x.requires_grad and torch.is_grad_enabled()) and native.missing() is None
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from auricle.errors import CheckpointError
 
@@ -24,6 +24,8 @@ GROUP_SIZE = 32  # inputs that share a scale where a scheme has groups; the kern
 DENSE = "dense"
 BF16 = "bf16"  # dense too, whatever the source's dtype was
 
+Scheme = Literal["int4", "int8"]  # of a whole checkpoint: `quant.policy` says what it means for each tensor
+AudioTower = Literal["int8", "bf16"]  # of the audio tower's linears
 Rule = tuple[str, str]  # pattern of module paths, scheme
 
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from auricle.errors import CheckpointError, OptionError
 from auricle.layers.linear import replaceable
-from auricle.layers.packing import GROUP_SIZE, Packing, Rule
+from auricle.layers.packing import GROUP_SIZE, AudioTower, Packing, Rule, Scheme
 from auricle.layers.table import Lookup
 from auricle.models.weights import WholeModel
 
-Scheme = Literal["int4", "int8"]
-AudioTower = Literal["int8", "bf16"]
-SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-AUDIO_TOWERS: tuple[AudioTower, ...] = get_args(AudioTower)
+SCHEMES: tuple[str, ...] = get_args(Scheme)
+AUDIO_TOWERS: tuple[str, ...] = get_args(AudioTower)
 
 _CHOSEN = "as chosen"  # stands for the scheme of the audio tower
 

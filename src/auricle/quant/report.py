@@ -10,6 +10,7 @@ from typing import Any
 
 from auricle.checkpoint import PACKING_REPORT, Checkpoint
 from auricle.errors import CheckpointError
+from auricle.layers.packing import DENSE
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Report:
 
     @property
     def packed(self) -> dict[str, Cost]:
-        return {name: cost for name, cost in self.tensors.items() if cost.scheme != "dense"}
+        return {name: cost for name, cost in self.tensors.items() if cost.scheme != DENSE}
 
     def as_json(self) -> dict[str, Any]:
         """The content of quantization.json: the packed tensors."""
@@ -54,13 +55,13 @@ class Report:
 
 
 def total(costs: Iterable[Cost]) -> Cost:
-    """Several tensors as one; its scheme is that of all, or "mixed"."""
+    """Several tensors as one; its scheme names those of the packed ones."""
     several = list(costs)
-    schemes = {cost.scheme for cost in several}
+    schemes = {cost.scheme for cost in several} - {DENSE}
     norm = math.hypot(*(cost.norm for cost in several))
     error = math.hypot(*(cost.error * cost.norm for cost in several))
     return Cost(
-        scheme=schemes.pop() if len(schemes) == 1 else "mixed",
+        scheme=", ".join(sorted(schemes)) or DENSE,
         numbers=sum(cost.numbers for cost in several),
         bytes_before=sum(cost.bytes_before for cost in several),
         bytes=sum(cost.bytes for cost in several),
