@@ -14,7 +14,9 @@
 namespace auricle {
 namespace {
 
-constexpr int kSpins = 1 << 14;  // a phase is short: waiting for its end costs less than sleeping, unless cores are few
+// A phase is short, and waiting for its end costs less than sleeping. But where others have work too, the thread that is
+// waited for may have no core: who sleeps lets it have this one.
+constexpr int kSpins = 1 << 10;
 
 std::atomic<int> wanted{1};
 std::mutex running;  // one call at a time: two would only take the cores from each other
@@ -35,15 +37,14 @@ class Barrier {
         if (here_.fetch_add(1, std::memory_order_acq_rel) == count - 1) {
             here_.store(0, std::memory_order_relaxed);
             round_.store(round + 1, std::memory_order_release);
+            round_.notify_all();
             return;
         }
-        for (int spins = 0; round_.load(std::memory_order_acquire) == round; spins++) {
-            if (spins < kSpins) {
-                pause();
-            } else {
-                std::this_thread::yield();
-            }
+        for (int spins = 0; spins < kSpins; spins++) {
+            if (round_.load(std::memory_order_acquire) != round) return;
+            pause();
         }
+        round_.wait(round, std::memory_order_acquire);
     }
 
   private:
