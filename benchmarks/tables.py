@@ -35,32 +35,55 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
 
 
 def e2b(result: dict[str, Any]) -> str:
-    settings, machine, versions = result["settings"], result["machine"], result["versions"]
-    ours, theirs = result["engines"]["auricle"], result["engines"]["transformers"]
-    ahead = {measure: f"{times['median']:.1f} times" for measure, times in result["times_ahead"].items()}
-    rows = [
-        (f"{label}, s", f"{ours['median'][measure]:.2f}", f"{theirs['median'][measure]:.2f}", ahead[measure])
-        for measure, label in {
-            "mel_s": "mel",
-            "encoder_s": "encoder",
-            "prefill_s": f"prefill of {settings['prompt_tokens']} tokens",
-            "ttft_s": "**time to the first token**",
-        }.items()
+    engines, ahead = result["engines"], result["times_ahead"]
+    first = next(iter(ahead))  # the scheme that is compared
+    rows = []
+    for measure, (label, digits) in {
+        "mel_s": ("mel, s", 2),
+        "encoder_s": ("encoder, s", 2),
+        "prefill_s": (f"prefill of {engines[first]['prompt_tokens']} tokens, s", 2),
+        "ttft_s": ("**time to the first token**, s", 2),
+        "decode_tokens_per_s": ("**decode**, tokens/s", 1),
+        "load_s": ("loading, s", 1),
+        "peak_rss_gb": ("peak memory, GB", 1),
+    }.items():
+        figures = ("" if engine[measure] is None else f"{engine[measure]:.{digits}f}" for engine in engines.values())
+        times = (peer.get(measure) for peer in ahead[first].values())
+        rows.append([label, *figures, *(f"{ratio['median']:.1f} times" if ratio else "" for ratio in times)])
+    head = [
+        f"{result['settings']['seconds']:g} s of sound",
+        *(_engine(name, engine, name in ahead) for name, engine in engines.items()),
+        *(f"{first} ahead of {peer}" for peer in ahead[first]),
     ]
-    speeds = (f"{engine['median']['decode_tokens_per_s']:.1f}" for engine in (ours, theirs))
-    rows.append(("**decode**, tokens/s", *speeds, ahead["decode_tokens_per_s"]))
-    rows.append(("loading, s", f"{ours['load_s']:.1f}", f"{theirs['load_s']:.1f}", ""))
-    rows.append(("peak memory, GB", f"{ours['peak_rss_gb']:.1f}", f"{theirs['peak_rss_gb']:.1f}", ""))
-    head = (f"{settings['audio_s']} s of sound", "Auricle", f"transformers {versions['transformers']}", "ahead")
-    speed = list(machine["memory_gb_per_s"].values())[-1]
-    bf16 = "with" if {"avx512_bf16", "amx_bf16", "bf16"} & set(machine["features"]) else "without"
-    note = (
-        f"Gemma 4 {settings['size'].upper()} with random weights in {settings['dtype']}, {settings['threads']} threads "
-        f"of {machine['processor']} {bf16} bfloat16 instructions that reads memory at {speed:.0f} GB/s, torch "
-        f"{versions['torch']}, {result['date']}. Medians of {settings['runs']} pairs, both engines in turns on the "
-        "same sound and prompt; made by `python -m benchmarks.e2b`."
+    return f"{_table(head, rows, right=range(1, len(head)))}\n\n{_conditions(result)}"
+
+
+def _engine(name: str, engine: dict[str, Any], ours: bool) -> str:
+    """The head of an engine's column: what it is, and how its weights are stored."""
+    if ours:
+        return f"Auricle {name}"
+    stored = {"bfloat16": "bf16"}.get(engine["dtype"], engine["dtype"].split()[-1])
+    return f"{name} {stored}"
+
+
+def _conditions(result: dict[str, Any]) -> str:
+    """On what machine, how near to its limit, with what, when."""
+    settings, machine, engines = result["settings"], result["machine"], result["engines"]
+    own = {name: engines[name] for name in result["times_ahead"]}
+    peers = ", ".join(f"{name} {engine['version']}" for name, engine in engines.items() if name not in own)
+    rate = list(machine["memory_gb_per_s"].values())[-1]
+    reads = ", ".join(
+        f"{engine['active_weight_gb']:.2f} GB in {name} ({engine['bandwidth_share']:.0%} of that rate)"
+        for name, engine in own.items()
     )
-    return f"{_table(head, rows, right=(1, 2, 3))}\n\n{note}"
+    remarks = "".join(f" Note: {remark}." for remark in result["notes"])
+    return (
+        f"Gemma 4 E2B's size with random weights, {settings['threads']} threads of {machine['processor']} "
+        f"({', '.join(machine['features'])}) that read memory at {rate:.0f} GB/s. A decode step has to read {reads}. "
+        f"torch {result['versions']['torch']}, {peers}, {result['date']}. Medians of {settings['runs']} rounds, all "
+        "engines in turns on the same sound; memory counts mapped pages; made by `python -m benchmarks.e2b`."
+        f"{remarks}"
+    )
 
 
 def start(result: dict[str, Any]) -> str:
@@ -78,6 +101,26 @@ def start(result: dict[str, Any]) -> str:
     return f"{_table(('a fresh process', 'takes', 'at most'), rows, right=(1, 2))}\n\n{note}"
 
 
+def quality(result: dict[str, Any]) -> str:
+    words, errors = result["words"], result["logits"]["relative_errors"]
+    rows = []
+    for scheme in dict.fromkeys([*words["schemes"], *errors]):
+        found, error = words["schemes"].get(scheme), errors.get(scheme)
+        cost = f"{found['cost_points']:+.1f} points" if found and "cost_points" in found else ""
+        bar = f"{found['at_most_points']:g} points" if found and "at_most_points" in found else ""
+        rate = f"{100 * found['word_error_rate']:.1f} %" if found else ""
+        shares = [f"{100 * error[at]:.1f} %" for at in ("prompt", "decode")] if error else ["", ""]
+        rows.append([scheme, rate, cost, bar, *shares])
+    head = ["weights", "word error rate of `tiny`", "cost", "at most", "logits after the prompt", "logits in decoding"]
+    note = (
+        f"Word error rate over {words['words']} words that `tiny` never heard in training, on the same clips. Logits: "
+        f"relative error ||l - l_ref|| / ||l_ref|| with random weights of {result['logits']['preset']}'s size and "
+        f"{result['logits']['seconds']:g} s of sound, against {result['logits']['reference']}. {result['date']}; made "
+        "by `python -m benchmarks.quality`."
+    )
+    return f"{_table(head, rows, right=range(1, len(head)))}\n\n{note}"
+
+
 def tiny(result: dict[str, Any]) -> str:
     """What the bars are about; the card has all of it."""
     return tiny_card({"rows": [row for row in result["rows"] if row["bar"]]})
@@ -91,6 +134,7 @@ def tiny_card(result: dict[str, Any]) -> str:
 # name in a page -> the stem of its results, and what makes it
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "e2b": ("e2b", e2b),
+    "quality": ("quality", quality),
     "tiny": ("tiny", tiny),
     "tiny_card": ("tiny", tiny_card),
     "start": ("start", start),

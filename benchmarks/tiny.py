@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from benchmarks.machine import describe
+from auricle.bench.machine import describe
 
 HERE = Path(__file__).parent
 AURICLE = [sys.executable, "-c", "from auricle.cli.main import main; main()"]  # what the `auricle` script does

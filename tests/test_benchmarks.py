@@ -12,16 +12,16 @@ import pytest
 import soundfile
 import torch
 
-from auricle.checkpoint import Checkpoint
-from auricle.models.text import TextCodec
-from benchmarks import checkpoint, e2b, machine, tables, tiny
+from auricle.bench import machine
+from auricle.bench.making import make
+from benchmarks import e2b, quality, tables, tiny
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("benchmarks") / "small"
-    checkpoint.make(folder, "small")
-    return folder
+    return make("small", "bf16", tmp_path_factory.mktemp("benchmarks"))
 
 
 def test_pages_have_the_tables_of_the_results() -> None:
@@ -54,58 +54,85 @@ def test_a_table_is_made_anew_and_the_rest_left_alone(tmp_path: Path) -> None:
     assert tables.rewritten(tables.rewritten(page, tmp_path), tmp_path) == tables.rewritten(page, tmp_path)
 
 
-def test_the_checkpoint_is_written_in_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "SHARD_BYTES", 500_000)
-    monkeypatch.setattr(checkpoint, "PIECE", 1000)
-    checkpoint.make(tmp_path, "small")
-    opened = Checkpoint(tmp_path)
-    assert len({info.file for info in opened.tensors.values()}) > 3
-    clip = "model.audio_tower.layers.0.self_attn.q_proj.input_"
-    assert (opened.tensor(f"{clip}min").item(), opened.tensor(f"{clip}max").item()) == (-9984, 9984)  # 1e4 in bfloat16
-    assert torch.equal(opened.tensor("model.language_model.norm.weight"), torch.ones(64, dtype=torch.bfloat16))
-    weights = opened.tensor("model.language_model.layers.0.mlp.up_proj.weight").float()
-    assert weights.shape == (128, 64)
-    assert abs(weights.std() - 0.02) < 0.001
+def engine(**figures: Any) -> dict[str, Any]:
+    times = {"mel_s": 0.01, "encoder_s": 0.5, "prefill_s": 1.5, "ttft_s": 2.01, "total_s": 4.0, "load_s": 0.4}
+    known = {"decode_tokens_per_s": 25.4, "peak_rss_gb": 2.4, "dtype": "bfloat16", "version": "1", "prompt_tokens": 770}
+    return {**times, **known, "active_weight_gb": 1.234, "bandwidth_share": 0.888, **figures}
 
 
-def test_a_checkpoint_that_is_there_is_left_alone(small: Path) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in small.iterdir()}
-    checkpoint.make(small, "small")
-    assert {path.name: path.stat().st_mtime_ns for path in small.iterdir()} == before
-
-
-def test_the_tokenizer_has_control_tokens_words_and_bytes(small: Path) -> None:
-    codec = TextCodec(Checkpoint(small))
-    text = "<|turn>user\nWhat does the speaker say?é<|audio|>"
-    ids = codec.encode(text)
-    assert ids[0] == 105
-    assert ids[-1] == 501
-    assert len(ids) == 1 + 2 + 6 + 2 + 1  # control, words, bytes
-    assert codec.decode(ids) == "user\nWhat does the speaker say?é"
+def test_the_table_of_engines() -> None:
+    result = {
+        "date": "2026-12-01",
+        "versions": {"torch": "2.13.0"},
+        "machine": {"processor": "EPYC", "features": ["avx2"], "memory_gb_per_s": {"1": 29.0, "2": 35.3}},
+        "settings": {"seconds": 30.0, "threads": 2, "runs": 5},
+        "notes": ["the machine was at work"],
+        "engines": {
+            "int4": engine(),
+            "bf16": engine(ttft_s=2.5),
+            "llama.cpp": engine(dtype="gemma4 E2B Q4_0", version="7 (0c1e570)", mel_s=None),
+            "transformers": engine(version="5.23.0"),
+        },
+        "times_ahead": {
+            "int4": {"llama.cpp": {"ttft_s": {"median": 6.24}}, "transformers": {"ttft_s": {"median": 2.0}}},
+            "bf16": {"llama.cpp": {"ttft_s": {"median": 3.0}}, "transformers": {"ttft_s": {"median": 1.0}}},
+        },
+    }
+    head, line, mel, *rest = tables.e2b(result).splitlines()
+    assert head == (
+        "| 30 s of sound | Auricle int4 | Auricle bf16 | llama.cpp Q4_0 | transformers bf16 | int4 ahead of llama.cpp "
+        "| int4 ahead of transformers |"
+    )
+    assert line.count("---:") == 6
+    assert mel == "| mel, s | 0.01 | 0.01 |  | 0.01 |  |  |"
+    assert "| **time to the first token**, s | 2.01 | 2.50 | 2.01 | 2.01 | 6.2 times | 2.0 times |" in rest
+    assert "| **decode**, tokens/s | 25.4 | 25.4 | 25.4 | 25.4 |  |  |" in rest
+    note = rest[-1]
+    assert "A decode step has to read 1.23 GB in int4 (89% of that rate), 1.23 GB in bf16" in note
+    assert "that read memory at 35 GB/s" in note
+    assert "torch 2.13.0, llama.cpp 7 (0c1e570), transformers 5.23.0, 2026-12-01." in note
+    assert note.endswith(" Note: the machine was at work.")
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_both_engines_answer_in_turns(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_scheme_is_measured_in_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = tmp_path / "results.json"
-    e2b.main(["--size", "small", "--out", str(small), "--runs", "2", "--threads", "1", "--results", str(results)])
+    options = ["--preset", "small", "--work", str(tmp_path), "--runs", "1", "--threads", "1"]
+    e2b.main([*options, "--results", str(results)])
     result = json.loads(results.read_text())
-    assert result["settings"]["prompt_tokens"] == 770
-    for engine in result["engines"].values():
-        assert len(engine["runs"]) == 2
-        assert engine["load_s"] > 0
-        for run in engine["runs"]:
-            assert run["mel_s"] + run["encoder_s"] + run["prefill_s"] <= run["ttft_s"] + 1e-6
-            assert 0 < run["ttft_s"] < run["total_s"]
-    ours, theirs = (result["engines"][name]["runs"][0]["ttft_s"] for name in ("auricle", "transformers"))
-    assert result["times_ahead"]["ttft_s"]["pairs"][0] == pytest.approx(theirs / ours)
-    assert "time to the first token" in capsys.readouterr().out
+    assert list(result["engines"]) == ["int4", "int8", "bf16", "transformers"]
+    assert {engine["prompt_tokens"] for engine in result["engines"].values()} == {770}
+    assert list(result["times_ahead"]) == ["int4", "int8", "bf16"]
+    assert str(tmp_path) not in results.read_text()  # it is committed
+    shown = capsys.readouterr().out
+    assert "| Auricle int4 | Auricle int8 | Auricle bf16 | transformers " in shown
+    assert "| **time to the first token**, s |" in shown
 
 
-def test_a_failing_engine_says_why(tmp_path: Path) -> None:
-    from benchmarks.engines import Worker
+def test_what_fewer_bits_cost(tmp_path: Path, held_out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "quality.json"
+    options = ["--preset", "small", "--work", str(tmp_path), "--data", str(held_out), "--results", str(results)]
+    quality.main([*options, "--limit", "2"])
+    result = json.loads(results.read_text())
+    assert list(result["words"]["schemes"]) == ["dense", "int8", "int4"]
+    assert result["words"]["schemes"]["int4"]["at_most_points"] == 1.5
+    errors = result["logits"]["relative_errors"]
+    for part in ("prompt", "decode"):
+        assert 0 < errors["bf16"][part] < errors["int4"][part] < 1
+        assert errors["int8"][part] < errors["int4"][part]
+    assert "| int4 |" in capsys.readouterr().out
+    quality.main([*options, "--only", "logits"])
+    assert json.loads(results.read_text())["words"] == result["words"]
 
-    with pytest.raises(RuntimeError, match=r"auricle failed:(?s:.*)no model"):
-        Worker("auricle", tmp_path / "nowhere", threads=1)
+
+@pytest.fixture
+def held_out(tmp_path: Path) -> Path:
+    """Two clips of speech, written as those that the recipe makes."""
+    samples, _ = soundfile.read(ROOT / "examples" / "sentence.wav", dtype="int16")
+    clip = {"start": 0, "samples": len(samples), "text": "some words", "voice": "en"}
+    (tmp_path / "heldout-speech.jsonl").write_text(f"{json.dumps(clip)}\n" * 2)
+    np.save(tmp_path / "heldout-speech.npy", samples)
+    return tmp_path
 
 
 def test_fresh_processes_are_timed(small: Path, tmp_path: Path) -> None:

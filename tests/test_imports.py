@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "auricle"
 # From the top down. A room imports from the storeys below its own, and from itself.
 STOREYS = (
     {"cli", "server"},
-    {"evaluation", "represent", "audiolm"},
+    {"evaluation", "represent", "audiolm", "bench"},
     {"auricle"},  # auricle/__init__.py: the public names, which it takes from api
     {"api"},
     {"backends"},

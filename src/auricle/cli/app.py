@@ -18,6 +18,7 @@ COMMANDS = {
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),
     "quantize": ("auricle.cli.quantize:app", "Write a model in fewer bits."),
+    "bench": ("auricle.cli.bench:app", "Measure speed and memory on this machine."),
     "verify": ("auricle.cli.verify:app", "Compare our numbers with the reference implementation's."),
 }
 

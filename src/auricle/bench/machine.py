@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,10 +14,16 @@ from typing import Any
 # Instructions that the matrix products of this project's models care about.
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "bf16", "i8mm", "sve")
 PACKAGES = ("auricle", "torch", "transformers", "numpy", "safetensors")
+BUSY = 0.5  # a load average above it: others at work make figures worthless
 
 
-def describe(threads: int | None = None) -> dict[str, Any]:
-    """Date, versions and hardware. With `threads`, the rate at which so many read memory is measured too."""
+def describe(threads: int | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Date, versions and hardware.
+
+    Args:
+        threads: with it, the rate at which one thread and so many read memory is measured too.
+        device: where the model runs; of a card, its name and its memory's rate are told as well.
+    """
     info = _cpuinfo()
     machine: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
@@ -25,15 +32,22 @@ def describe(threads: int | None = None) -> dict[str, Any]:
         "features": [name for name in FEATURES if name in info.get("flags", info.get("Features", "")).split()],
         "cores": os.cpu_count(),
         "memory_gb": round(_memory_bytes() / 1e9, 1),
-        "load_average": round(os.getloadavg()[0], 2),  # of the minute before: others at work make figures worthless
+        "load_average": load_average(),  # of the minute before
     }
     if threads is not None:
         machine["memory_gb_per_s"] = {str(n): memory_gb_per_s(n) for n in sorted({1, threads})}
+    if device.startswith("cuda"):
+        machine |= _card(device)
     return {"date": date.today().isoformat(), "versions": _versions(), "machine": machine}
 
 
+def load_average() -> float:
+    """How many processes were at work, over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
 def memory_gb_per_s(threads: int, size: int = 1 << 30) -> float:
-    """How fast so many threads read memory, the best of some passes over a gigabyte."""
+    """How fast so many threads read memory, in GB/s: the best of some passes over `size` bytes."""
     import torch
 
     before = torch.get_num_threads()
@@ -44,7 +58,22 @@ def memory_gb_per_s(threads: int, size: int = 1 << 30) -> float:
     return round(size / best / 1e9, 1)
 
 
-def _seconds(call: Any) -> float:
+def _card(device: str) -> dict[str, Any]:
+    """A card's name, and how fast it reads its own memory, in GB/s."""
+    import torch
+
+    numbers = torch.ones(1 << 27, dtype=torch.int64, device=device)  # 1 GiB
+
+    def read() -> None:
+        numbers.sum()
+        torch.cuda.synchronize(device)
+
+    best = min(_seconds(read) for _ in range(5))
+    rate = round(numbers.nbytes / best / 1e9, 1)
+    return {"card": torch.cuda.get_device_name(device), "card_memory_gb_per_s": rate}
+
+
+def _seconds(call: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
