@@ -46,6 +46,12 @@ void store_as(void* p, Dtype dtype, size_t at, typename T::F a, int n) {
     std::memcpy(to, padded, sizeof(uint16_t) * n);
 }
 
+// What is not a number stays so: `max` and `min` give their second argument then.
+template <class T>
+typename T::F clip(typename T::F a, const Range& range) {
+    return T::min(T::set(range.high), T::max(T::set(range.low), a));
+}
+
 // e^x within 2e-7 of its value: 2^n times the Taylor polynomial of degree 6 on |r| <= ln 2 / 2.
 template <class T>
 typename T::F exponential(typename T::F x) {
@@ -75,6 +81,23 @@ void rms_norm(const float* x, const float* weight, float* dst, int width, float 
         if (weight) v = T::mul(v, load_part<T>(weight + i, n));
         if (add) v = T::add(v, load_part<T>(dst + i, n));
         store_part<T>(dst + i, T::mul(v, T::set(scale)), n);
+    }
+}
+
+template <class T>
+void rms_norm_as(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps) {
+    using F = typename T::F;
+    F squares = T::zero();
+    for (int i = 0; i < width; i += kLanes) {
+        const F v = load_as<T>(x, dtype, i, width - i);
+        squares = T::fma(v, v, squares);
+    }
+    const F factor = T::set(1.0f / std::sqrt(T::sum(squares) / static_cast<float>(width) + eps));
+    for (int i = 0; i < width; i += kLanes) {
+        const int n = width - i;
+        F v = T::mul(load_as<T>(x, dtype, i, n), factor);
+        if (weight) v = T::mul(v, load_part<T>(weight + i, n));
+        store_as<T>(to, dtype, i, v, n);
     }
 }
 

@@ -2,9 +2,17 @@
 // module is loaded.
 #pragma once
 
+#include <limits>
+
 #include "layout.hpp"
 
 namespace auricle {
+
+// What numbers are clipped to.
+struct Range {
+    float low = -std::numeric_limits<float>::infinity();
+    float high = std::numeric_limits<float>::infinity();
+};
 
 // Where a product goes: rows of floats or bfloat16 numbers, `stride` apart.
 struct Output {
@@ -12,6 +20,7 @@ struct Output {
     Dtype dtype = Dtype::f32;
     size_t stride = 0;
     const float* bias = nullptr;
+    Range range = {};
 };
 
 // Keys and values of one layer and request, of every key-value head, in the words that attention.inl describes.
@@ -41,14 +50,16 @@ struct Attend {
 
 struct Kernels {
     const char* name;
-    // One row of activations to int8.
-    void (*quantise)(const void* x, Dtype dtype, int width, int row, const Quantised& to);
+    // One row of activations, clipped, to int8.
+    void (*quantise)(const void* x, Dtype dtype, int width, const Range& range, int row, const Quantised& to);
     // Rows [row, row + rows) times up to `kPanel` blocks, as `Output`; scratch holds kPanelScratch floats.
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
     // One row of a packed table times `factor`.
     void (*unpack_row)(const uint8_t* weight, const void* scales, Bits bits, int width, int64_t row, float factor,
                        float* to);
+    // A row of either type over its root mean square, times the weight, to the same type.
+    void (*rms_norm_as)(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps);
     // dst = ((add ? dst : 0) + weight * x / rms(x)) * scale, over `width` numbers; no weight is all ones.
     void (*rms_norm)(const float* x, const float* weight, float* dst, int width, float eps, bool add, float scale);
     void (*gelu_product)(const float* gate, const float* up, float* dst, int count);  // gelu(gate) * up, tanh form

@@ -70,9 +70,10 @@ Table table(const Rows& rows) {
 
 Slice slice(const Place& place) { return {place.first, place.second}; }
 
-// x (rows, inputs) times each matrix, into y (rows, outputs) of any of the two types.
+// x (rows, inputs), clipped, times each matrix, into y (rows, outputs) of any of the two types, clipped.
 void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std::vector<Array>& to,
-               const std::vector<std::optional<Floats>>& biases) {
+               const std::vector<std::optional<Floats>>& biases, std::pair<float, float> clip_x,
+               std::pair<float, float> clip_y) {
     expect(x.ndim() == 2 && matrices.size() == to.size() && biases.size() == to.size(), "x is (rows, inputs)");
     const int rows = static_cast<int>(x.shape(0)), width = static_cast<int>(x.shape(1));
     std::vector<std::pair<Packed, Output>> products;
@@ -83,10 +84,20 @@ void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std
                "y is (rows, outputs)");
         expect(!biases[i] || static_cast<int>(biases[i]->size()) == w.out, "a bias has one number for each output");
         products.push_back({w, {to[i].data(), dtype_of(to[i]), static_cast<size_t>(w.out),
-                                biases[i] ? biases[i]->data() : nullptr}});
+                                biases[i] ? biases[i]->data() : nullptr, {clip_y.first, clip_y.second}}});
     }
     const nb::gil_scoped_release others_may_run;
-    linear(x.data(), dtype_of(x), rows, width, products);
+    linear(x.data(), dtype_of(x), rows, width, {clip_x.first, clip_x.second}, products);
+}
+
+// y = weight * x / rms(x), of `(rows, width)` and of x's type.
+void rms_norm_of(const ReadOnly& x, const std::optional<Floats>& weight, float eps, const Array& y) {
+    expect(x.ndim() == 2 && y.ndim() == 2 && x.shape(0) == y.shape(0) && x.shape(1) == y.shape(1), "x is (rows, width)");
+    expect(x.dtype() == y.dtype() && (!weight || weight->size() == x.shape(1)), "a norm keeps the type and the width");
+    const Dtype dtype = dtype_of(x);
+    const nb::gil_scoped_release others_may_run;
+    rms_norm(x.data(), dtype, static_cast<int>(x.shape(0)), static_cast<int>(x.shape(1)), weight ? weight->data() : nullptr,
+             eps, y.data());
 }
 
 class Bound {
@@ -199,7 +210,9 @@ NB_MODULE(_native, m) {
     m.def("kernels", [] { return std::string(kernels().name); });
     m.def("threads", &threads);
     m.def("set_threads", &set_threads);
-    m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases").none());
+    m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases"),
+          nb::arg("clip_x"), nb::arg("clip_y"));
+    m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y"));
     nb::class_<Bound>(m, "Program")
         .def(nb::init<int>(), nb::arg("max_rows"))
         .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)

@@ -167,14 +167,14 @@ void many_rows(const Packed& w, const Quantised& x, int row, int rows, int block
 
 // Rows of activations, float or bfloat16, to int8 in groups of 32. What is missing of the last group counts as zero.
 template <class T>
-void quantise(const void* x, Dtype dtype, int width, int row, const Quantised& to) {
+void quantise(const void* x, Dtype dtype, int width, const Range& range, int row, const Quantised& to) {
     using F = typename T::F;
     const int groups = to.groups;
     for (int g = 0; g < groups; g++) {
         F v[2];
         for (int i = 0; i < 2; i++) {
             const int at = g * kGroup + i * kLanes;
-            v[i] = at < width ? load_as<T>(x, dtype, at, width - at) : T::zero();
+            v[i] = at < width ? clip<T>(load_as<T>(x, dtype, at, width - at), range) : T::zero();
         }
         const float highest = T::highest(T::max(T::abs(v[0]), T::abs(v[1])));
         const float scale = highest / 127.0f;
@@ -196,7 +196,7 @@ void write(const Packed& w, const float* sums, int row, int rows, int block, int
             const int column = (block + v) * kLanes, n = w.out - column;
             auto y = T::load(sums + (r * blocks + v) * kLanes);
             if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
-            store_as<T>(to.data, to.dtype, (row + r) * to.stride + column, y, n);
+            store_as<T>(to.data, to.dtype, (row + r) * to.stride + column, clip<T>(y, to.range), n);
         }
 }
 

@@ -12,6 +12,7 @@ namespace auricle {
 namespace {
 
 constexpr int kGateColumns = 2048;  // of a gated product, one item
+constexpr int kNormRows = 16;       // of a norm outside of a program, one item
 constexpr int kMaxParts = 64;       // pieces that one position's attention is cut into
 
 std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
@@ -68,7 +69,20 @@ void product_item(const Packed& w, const Quantised& x, int rows, const Output& t
                       scratch.floats(kPanelScratch));
 }
 
-void linear(const void* x, Dtype dtype, int rows, int width, const std::vector<std::pair<Packed, Output>>& products) {
+void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to) {
+    const size_t row_bytes = static_cast<size_t>(width) * (dtype == Dtype::f32 ? 4 : 2);
+    const int items = (rows + kNormRows - 1) / kNormRows;
+    run_phases(
+        1, [=](int) { return items; },
+        [=](int, int item, Scratch&) {
+            for (int row = item * kNormRows; row < std::min(rows, (item + 1) * kNormRows); row++)
+                kernels().rms_norm_as(static_cast<const uint8_t*>(x) + row * row_bytes, dtype, weight,
+                                      static_cast<uint8_t*>(to) + row * row_bytes, width, eps);
+        });
+}
+
+void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
+            const std::vector<std::pair<Packed, Output>>& products) {
     const int groups = (width + kGroup - 1) / kGroup;
     const auto cells = static_cast<size_t>(rows) * groups;
     const std::unique_ptr<int8_t[]> q(new int8_t[cells * kGroup]);
@@ -85,7 +99,7 @@ void linear(const void* x, Dtype dtype, int rows, int width, const std::vector<s
         },
         [&](int phase, int item, Scratch& scratch) {
             if (phase == 0) {
-                return kernels().quantise(static_cast<const uint8_t*>(x) + item * row_bytes, dtype, width, item,
+                return kernels().quantise(static_cast<const uint8_t*>(x) + item * row_bytes, dtype, width, range, item,
                                           quantised);
             }
             for (const auto& [w, to] : products) {
@@ -125,7 +139,7 @@ void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& pr
     if (q_scales_.size() < cells) q_.resize(cells * kGroup), q_scales_.resize(cells), q_sums_.resize(cells);
     add([](const Pass& pass) { return pass.rows; },
         [=, this](const Pass&, int row, Scratch&) {
-            k_.quantise(at(from, row), Dtype::f32, width, row, quantised(groups));
+            k_.quantise(at(from, row), Dtype::f32, width, {}, row, quantised(groups));
         });
     add(
         [=](const Pass& pass) {
@@ -137,7 +151,7 @@ void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& pr
             for (const auto& [w, to] : products) {
                 const int n = product_items(w, pass.rows);
                 if (item < n) {
-                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer), nullptr};
+                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer), nullptr, {}};
                     return product_item(w, quantised(groups), pass.rows, output, item, scratch);
                 }
                 item -= n;

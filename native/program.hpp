@@ -96,8 +96,11 @@ class Program {
     std::vector<float> parts_;
 };
 
-// One product outside of a program: `(rows, width)` times several matrices.
-void linear(const void* x, Dtype dtype, int rows, int width, const std::vector<std::pair<Packed, Output>>& products);
+// One product outside of a program: `(rows, width)`, clipped, times several matrices.
+void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
+            const std::vector<std::pair<Packed, Output>>& products);
+// One norm outside of a program, of `(rows, width)`.
+void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to);
 
 // The work of a product in panels, for `run_phases`.
 int product_items(const Packed& w, int rows);

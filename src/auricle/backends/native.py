@@ -13,7 +13,6 @@ from auricle.engine.generate import stream
 from auricle.engine.trace import Trace
 from auricle.hub import ModelName, find
 from auricle.layers import native
-from auricle.layers.linear import KERNEL_DTYPES
 from auricle.layers.packing import read_packing
 from auricle.models.family import open_family
 from auricle.types import Chunk, Message, Sampling
@@ -50,11 +49,10 @@ class NativeBackend:
 
 def _notes(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Iterator[str]:
     packing = read_packing(checkpoint.config, checkpoint.folder)
-    if packing is None or device.type != "cpu":
+    if packing is None or device.type != "cpu" or native.takes(torch.empty(0, dtype=dtype)):
         return
-    unfit = None if dtype in KERNEL_DTYPES else f"they know no {str(dtype).removeprefix('torch.')}"
-    if reason := native.missing() or unfit:
-        yield (
-            f"{checkpoint.folder} is packed in {packing.scheme} and the kernels can't run it here ({reason}): "
-            "torch's own operators do, slower and in the memory of a dense model"
-        )
+    reason = native.missing() or f"they know no {str(dtype).removeprefix('torch.')}"
+    yield (
+        f"{checkpoint.folder} is packed in {packing.scheme} and the kernels can't run it here ({reason}): "
+        "torch's own operators do, slower and in the memory of a dense model"
+    )

@@ -71,20 +71,19 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.linear(x, weight, bias)
 
 
-KERNEL_DTYPES = (torch.float32, torch.bfloat16)  # of activations, in the native kernels
-
-
-def runs_natively(x: Tensor) -> bool:
-    """Whether packed linears of x go through the native kernels: on a CPU, in their dtypes, without gradients."""
-    fits = x.device.type == "cpu" and x.dtype in KERNEL_DTYPES
-    return fits and not (x.requires_grad and torch.is_grad_enabled()) and native.missing() is None
-
-
 def products(x: Tensor, linears: Sequence[nn.Module]) -> tuple[Tensor, ...]:
     """Several linears of one input. Packed ones share a native call, which quantises the input once."""
-    if all(hasattr(linear, "bits") for linear in linears) and runs_natively(x):
+    if all(hasattr(linear, "bits") for linear in linears) and native.takes(x):
         return native.linear(x, linears)
     return tuple(linear(x) for linear in linears)
+
+
+def clipped(x: Tensor, linear: nn.Module, clip_x: native.Clip, clip_y: native.Clip) -> Tensor:
+    """A linear whose input and output are clipped; where it is packed, by the native call itself."""
+    if hasattr(linear, "bits") and native.takes(x):
+        return native.linear(x, (linear,), clip_x, clip_y)[0]
+    result: Tensor = linear(x.clamp(*clip_x))
+    return result.clamp(*clip_y)
 
 
 def replace(model: nn.Module, schemes: Mapping[str, str]) -> None:

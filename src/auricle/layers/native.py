@@ -8,6 +8,7 @@ Importing this module needs no torch: `auricle inspect` asks it too.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from functools import cache
@@ -38,12 +39,27 @@ def describe() -> str:
     return name
 
 
-def linear(x: Tensor, linears: Sequence[Any]) -> tuple[Tensor, ...]:
+Clip = tuple[float, float]  # lowest, highest
+EVERYTHING: Clip = (-math.inf, math.inf)
+
+
+def takes(x: Tensor) -> bool:
+    """Whether the kernels work on x: on a CPU, of a dtype they know, without gradients. And whether they are here."""
+    import torch
+
+    fits = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    return fits and not (x.requires_grad and torch.is_grad_enabled()) and missing() is None
+
+
+def linear(
+    x: Tensor, linears: Sequence[Any], clip_x: Clip = EVERYTHING, clip_y: Clip = EVERYTHING
+) -> tuple[Tensor, ...]:
     """Several packed linears of one input, which is quantised to int8 in groups of 32 once for all of them.
 
     Args:
         x: `(..., in_features)` on the CPU, float32 or bfloat16.
         linears: each with `weight`, `scales`, `in_features`, `out_features`, `bits` and `bias` (see `quant.packed`).
+        clip_x, clip_y: what the input and the outputs are clipped to.
 
     Returns:
         For each `(..., out_features)`, of x's dtype.
@@ -52,8 +68,17 @@ def linear(x: Tensor, linears: Sequence[Any]) -> tuple[Tensor, ...]:
     results = tuple(rows.new_empty(len(rows), linear.out_features) for linear in linears)
     if len(rows):
         biases = [None if linear.bias is None else linear.bias.float() for linear in linears]
-        ready().linear(rows, [matrix(linear) for linear in linears], list(results), biases)
+        ready().linear(rows, [matrix(linear) for linear in linears], list(results), biases, clip_x, clip_y)
     return tuple(result.view(*x.shape[:-1], -1) for result in results)
+
+
+def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
+    """`weight * x / rms(x)` over the last axis, in float32; x on the CPU, float32 or bfloat16."""
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    result = rows.new_empty(rows.shape)
+    if len(rows):
+        ready().rms_norm(rows, None if weight is None else weight.float(), eps, result)
+    return result.view(x.shape)
 
 
 def matrix(linear: Any) -> tuple[Tensor, Tensor, int, int, int]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from auricle.errors import CheckpointError
 from auricle.layers import native
-from auricle.layers.linear import product, runs_natively
+from auricle.layers.linear import product
 from auricle.layers.packing import GROUP_SIZE
 
 LANES = 16  # output rows that are interleaved
@@ -57,7 +57,7 @@ class PackedLinear(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        if runs_natively(x):
+        if native.takes(x):
             return native.linear(x, (self,))[0]
         return product(x, self._unpacked(x), self.bias)
 

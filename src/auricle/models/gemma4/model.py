@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from auricle.errors import CheckpointError
 from auricle.layers.linear import Linear, replace, replaceable
 from auricle.layers.norms import RMSNorm
 from auricle.layers.packing import DENSE, Packing
@@ -72,12 +73,15 @@ def outline(config: Gemma4Config, packing: Packing | None = None) -> Gemma4:
     """The model on the meta device: modules, names and shapes, without numbers; packed as a checkpoint is.
 
     Raises:
-        CheckpointError: a scheme is unknown, or doesn't fit the layer it is to pack.
+        CheckpointError: a scheme is unknown, doesn't fit the layer it is to pack, or leaves no head.
     """
     with torch.device("meta"):
         if packing is None:
             return Gemma4(config)
-        model = Gemma4(config, own_head=packing.scheme_of(HEAD) != DENSE)
+        own_head = packing.scheme_of(HEAD) != DENSE
+        if packing.scheme_of(TABLE) != DENSE and not own_head:
+            raise CheckpointError(f"config.json packs {TABLE} and names no {HEAD}: quantise the model again")
+        model = Gemma4(config, own_head=own_head)
         schemes = {path: packing.scheme_of(path) for path in replaceable(model)}
         replace(model, {path: scheme for path, scheme in schemes.items() if scheme != DENSE})
     return model
