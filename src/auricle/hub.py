@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,7 @@ def _local(model: ModelName) -> Path | None:
     if model.name in BUILT_IN:
         if model.revision:
             raise HubError(f"{model.name} is built in and has no revisions: leave out @{model.revision}")
-        return Path(str(resources.files("auricle"))) / "assets" / model.name
+        return Path(__file__).parent / "assets" / model.name
     path = Path(model.name).expanduser()
     if path.is_dir():
         return path

@@ -89,6 +89,6 @@ class Int4Table(PackedTable):
 
     @staticmethod
     def unpack(weight: Tensor, scales: Tensor, rows: int, width: int) -> Tensor:
-        packed = weight.view(rows, -1, GROUP_SIZE // 2)
+        packed = weight.view(rows, width // GROUP_SIZE, GROUP_SIZE // 2)
         nibbles = torch.cat([packed & 15, packed >> 4], dim=2)  # (rows, groups, 32)
         return ((nibbles.float() - int4.RAISED) * scales.float()[..., None]).flatten(1)
