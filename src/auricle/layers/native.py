@@ -8,6 +8,7 @@ Importing this module needs no torch: `auricle inspect` asks it too.
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHOICE = "AURICLE_KERNELS"
+MODULE = "auricle._native"
 
 
 def missing() -> str | None:
@@ -119,11 +121,10 @@ def _found() -> ModuleType | str:
 
 
 def _import() -> ModuleType:
-    """torch first where it is loaded already, or brings what we lack: both then share one OpenMP, and its threads."""
+    """The module. Where it lacks OpenMP's library, torch's folder may hold the only one of this machine."""
     try:
-        from auricle import _native  # type: ignore[attr-defined]
+        return importlib.import_module(MODULE)
     except ImportError:
-        import torch  # noqa: F401  # its folder may hold the only libgomp of this machine
+        import torch  # noqa: F401
 
-        from auricle import _native  # type: ignore[attr-defined]
-    return _native
+        return importlib.import_module(MODULE)

@@ -220,7 +220,7 @@ class _Recording:
         assert decoder.lm_head is not None, "see `missing`"
         self._norm(decoder.norm, self.x, self.h)
         self._linear(self.h, (decoder.lm_head, self.scores))
-        if decoder.lm_head.bits < 8:
+        if cast("int", decoder.lm_head.bits) < 8:
             program.rescore(self.h, self.scores, self._table(decoder.embed_tokens), CANDIDATES)
         if self.config.final_logit_softcapping:
             program.soft_cap(self.scores, self.config.vocab_size, self.config.final_logit_softcapping)
