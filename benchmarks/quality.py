@@ -56,6 +56,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def words(data: Path, limit: int) -> dict[str, Any]:
     """Word error rate of `tiny`, dense and packed, and what each scheme costs in points."""
+    if not any(data.glob("heldout-speech*.jsonl")):
+        raise SystemExit(f"{data} holds no held-out clips: make them as recipes/tiny says, or name another with --data")
     source = Checkpoint(find(ModelName("tiny")))
     with tempfile.TemporaryDirectory() as work:
         models = {"dense": str(source.folder)}
@@ -108,12 +110,12 @@ def _logits(folder: Path, dtype: str) -> Tensor:
     audio = family.encode(family.features(sound(SECONDS)))
     prompt = family.prompt([Message("user", (QUESTION, Audio(sound(SECONDS), RATE)))], [len(audio)])
     cache = family.new_cache()
-    rows = [family.read(prompt.ids, audio, cache)[-1]]
-    rows += [family.read([prompt.ids[i]], None, cache)[-1] for i in range(STEPS)]
-    found = torch.stack(rows).float().clone()
-    del backend, family, audio, cache, rows
+    # Copied, each at once: a packed decoder writes the next ones to the same place.
+    rows = [family.read(prompt.ids, audio, cache)[-1].float().clone()]
+    rows += [family.read([prompt.ids[i]], None, cache)[-1].float().clone() for i in range(STEPS)]
+    del backend, family, audio, cache
     gc.collect()
-    return found
+    return torch.stack(rows)
 
 
 def _relative_error(found: Tensor, reference: Tensor) -> float:

@@ -108,6 +108,17 @@ class TestResult:
         assert rows["encoder, s"] == ["2.00", "4.00", "2.00 times"]
         assert report.header(result) == ["", "a", "b", "ahead of b"]
 
+    def test_what_is_going_on_is_said(self) -> None:
+        said: list[str] = []
+        measure({"a": opening(Timed("a", [1, 4], []))}, {}, Settings(runs=1), said=said.append)
+        assert said == [
+            "loading a",
+            "warming up: a",
+            "warming up: a, TTFT 2.10 s, decode 20.0 tokens/s",
+            "round 1 of 1: a",
+            "round 1 of 1: a, TTFT 5.10 s, decode 5.0 tokens/s",
+        ]
+
     def test_a_quiet_machine_needs_no_note(self) -> None:
         assert self.measured()[0]["notes"] == []
 
@@ -183,6 +194,18 @@ def test_the_real_engines_in_turns(work: Path) -> None:
             assert 0 < run["ttft_s"] < run["total_s"]
     ours_s, theirs_s = (result["engines"][name]["runs"][0]["ttft_s"] for name in ("auricle", "transformers"))
     assert result["times_ahead"]["auricle"]["transformers"]["ttft_s"]["pairs"][0] == pytest.approx(theirs_s / ours_s)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore")
+def test_on_a_card(work: Path) -> None:
+    settings = Settings(runs=1, threads=1, device="cuda", dtype="bfloat16")
+    folder = make("small", "bf16", work)
+    result = measure({"auricle": ours(folder, settings)}, {"transformers": transformers(folder, settings)}, settings)
+    assert result["settings"]["device"].startswith("cuda")
+    assert result["machine"]["card_memory_gb_per_s"] > 10
+    assert 0 < result["engines"]["auricle"]["bandwidth_share"] < 1
+    assert "reads its own at" in report.machine_line(result)
 
 
 @pytest.mark.parametrize(("scheme", "bits"), [("bf16", 16), ("int8", 8), ("int4", 4.5)])

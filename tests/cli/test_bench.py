@@ -60,7 +60,7 @@ def test_the_table(small: Run) -> None:
     done = small()
     assert done.status == 0, done
     title, header, *rows = done.out.splitlines()
-    assert title == "# small-int4 (int4, computing in float32 on cpu): 1 s of sound, 3 tokens, medians of 1"
+    assert title == "# small (int4, computing in float32 on cpu): 1 s of sound, 3 tokens, medians of 1"
     assert header.split() == ["auricle"]
     labels = [row.partition("  ")[0] for row in rows]
     for label in ("load, s", "mel, s", "encoder, s", "time to the first token, s", "decode, tokens/s", "total, s"):

@@ -152,8 +152,10 @@ def _in_turns(openings: Mapping[str, Opening], settings: Settings, said: Said) -
         for number in range(settings.runs + 1):
             first = number % len(names)
             for name in names[first:] + names[:first]:
-                said(f"{'warming up' if not number else f'round {number} of {settings.runs}'}: {name}")
+                turn = f"{f'round {number} of {settings.runs}' if number else 'warming up'}: {name}"
+                said(turn)
                 run = contestants[name].run(samples, settings.tokens)
+                said(f"{turn}, TTFT {run.ttft_s:.2f} s, decode {run.decode_tokens_per_s:.1f} tokens/s")
                 if number:
                     runs[name].append(run)
         return {name: Measured(tuple(runs[name]), one.close()) for name, one in contestants.items()}

@@ -28,8 +28,7 @@ app = new_app()
 
 PEERS = ("transformers", "llama.cpp")
 OURS = "auricle"
-DEFAULT_SCHEME = "int4"
-SHORT = {"bfloat16": "bf16", "float32": "float32", "float16": "float16"}
+DEFAULT_MODEL, DEFAULT_SCHEME = "tiny", "int4"
 EXTRA = 'pip install "auricle[transformers]"'
 
 
@@ -101,19 +100,19 @@ def bench(
     load_average = machine.load_average()  # before we are at work ourselves
     settings = Settings(seconds, tokens, runs, _threads(hardware), hardware.device, hardware.dtype)
     files = LlamaFiles(**asdict(llama)) if "llama.cpp" in peers else None
-    own = _made(random, random.scheme or DEFAULT_SCHEME) if random.random_weights else _found(model or "tiny")
+    own = _made(random, random.scheme or DEFAULT_SCHEME) if random.random_weights else _found(model or DEFAULT_MODEL)
     against: dict[str, Opening] = {}
-    for peer in peers:
-        if files is not None and peer == "llama.cpp":
-            against[peer] = llama_cpp(files, settings)
-        else:
-            against[peer] = transformers(_made(random, "bf16") if random.random_weights else _dense(own), settings)
+    if "transformers" in peers:
+        against["transformers"] = transformers(_dense(own, random), settings)
+    if files is not None:
+        against["llama.cpp"] = llama_cpp(files, settings)
     with _saying() as said:
         result = measure({OURS: ours(own, settings)}, against, settings, load_average=load_average, said=said)
+    name, stored = random.random_weights or model or DEFAULT_MODEL, _stored(own)
     if json:
-        show.as_json({"model": random.random_weights or model or "tiny", **_stored(own), **report.flat(result, OURS)})
+        show.as_json({"model": name, "folder": str(own), "scheme": stored, **report.flat(result, OURS)})
         return
-    show.table(_title(own, result), report.header(result), report.rows(result), sys.stdout)
+    show.table(_title(name, stored, result), report.header(result), report.rows(result), sys.stdout)
     show.line(report.decode_line(result, OURS))
     show.line(report.machine_line(result))
     for remark in result["notes"]:
@@ -129,8 +128,8 @@ def _checked(vs: list[str], model: str | None, random: RandomWeights, llama: Lla
         raise OptionError(f"{model} and --random-weights {random.random_weights} are two models: give one of them")
     if random.scheme and not random.random_weights:
         raise OptionError(
-            f"--scheme {random.scheme} is for --random-weights; {model or 'tiny'} is measured as it is: "
-            f"`auricle quantize {model or 'tiny'} --scheme {random.scheme} --out DIR` first, and measure DIR"
+            f"--scheme {random.scheme} is for --random-weights; {model or DEFAULT_MODEL} is measured as it is: "
+            f"`auricle quantize {model or DEFAULT_MODEL} --scheme {random.scheme} --out DIR` first, and measure DIR"
         )
     if random.work and not random.random_weights:
         raise OptionError("--work is for --random-weights: add it, or leave this out")
@@ -155,8 +154,10 @@ def _found(model: str) -> Path:
     return find(name)
 
 
-def _dense(folder: Path) -> Path:
-    """The folder, if transformers can read it as well."""
+def _dense(folder: Path, random: RandomWeights) -> Path:
+    """The same model as transformers can read it."""
+    if random.random_weights:
+        return _made(random, "bf16")
     packing = read_packing(Checkpoint(folder).config, folder)
     if packing is not None:
         raise OptionError(
@@ -178,18 +179,20 @@ def _made(random: RandomWeights, scheme: str) -> Path:
     return folder
 
 
-def _stored(folder: Path) -> dict[str, Any]:
-    """Where the model is and how its weights are stored."""
+def _stored(folder: Path) -> str:
+    """How the weights are stored: int4, int8, bf16, float32, ..."""
     config = Checkpoint(folder).config
     packing = read_packing(config, folder)
-    stored = config.get("dtype") or config.get("torch_dtype")
-    return {"folder": str(folder), "scheme": packing.scheme if packing else SHORT.get(str(stored), stored)}
+    if packing is not None:
+        return packing.scheme
+    dtype = str(config.get("dtype") or config.get("torch_dtype") or "dense")
+    return {"bfloat16": "bf16"}.get(dtype, dtype)
 
 
-def _title(folder: Path, result: dict[str, Any]) -> str:
-    settings, stored = result["settings"], _stored(folder)["scheme"]
+def _title(name: str, stored: str, result: dict[str, Any]) -> str:
+    settings = result["settings"]
     return (
-        f"{folder.name} ({stored}, computing in {settings['dtype']} on {settings['device']}): "
+        f"{name} ({stored}, computing in {settings['dtype']} on {settings['device']}): "
         f"{settings['seconds']:g} s of sound, {settings['tokens']} tokens, medians of {settings['runs']}"
     )
 
