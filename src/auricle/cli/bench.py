@@ -205,5 +205,6 @@ def _saying() -> Iterator[Callable[[str], None]]:
         return
     from rich.console import Console
 
-    with Console(file=sys.stderr).status("beginning") as status:
+    # A spinner that turns once a second: at its usual speed it takes part of a core that is being measured.
+    with Console(file=sys.stderr).status("beginning", refresh_per_second=1) as status:
         yield status.update
