@@ -90,6 +90,20 @@ def test_a_file_that_is_not_there_is_empty_settings(e2b: Path) -> None:
     assert Checkpoint(e2b).json("processor_config.json") == {}
 
 
+def test_the_files_beside_config_and_weights(copied: Path) -> None:
+    """What a folder made from this one needs: not its pictures, nor another copy of the weights."""
+    (copied / "chat_template.jinja").write_text("x")
+    (copied / "LICENSE.txt").write_text("free")
+    for name in ("picture.png", "pytorch_model.bin", "README.md", INDEX, "quantization.json", "more.safetensors"):
+        (copied / name).write_bytes(b"{}")
+    (copied / "onnx.json").mkdir()
+    found = dict(Checkpoint(copied).files())
+    assert found.pop("chat_template.jinja") == b"x"
+    assert found.pop("LICENSE.txt") == b"free"
+    assert found.keys() == {"generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert found["tokenizer.json"] == (copied / "tokenizer.json").read_bytes()
+
+
 # --- what is wrong
 
 

@@ -79,7 +79,7 @@ def _show(model: str, report: Report) -> None:
     header = ("part", "scheme", "bits", "before", "after", "relative error")
     show.table(f"{model} in {report.scheme}: {report.folder}", header, rows, sys.stdout)
     for part, (count, size) in report.dropped.items():
-        show.note(f"{count} tensors of {part} are not needed and were left out ({show.size(size)})")
+        show.note(f"left out as not needed: {part} ({show.size(size)}, tensors: {count})")
     for remark in report.notes:
         show.note(remark)
 
