@@ -55,6 +55,9 @@ struct Kernels {
     // Rows [row, row + rows) times up to `kPanel` blocks, as `Output`; scratch holds kPanelScratch floats.
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
+    // Groups of 32 weights to int4 and a half each; the same search as auricle/quant/int4.py, whose scales are not a
+    // number where none of `divisors` gave a finite one.
+    void (*pack_groups)(const float* x, int64_t groups, const float* divisors, int count, int8_t* q, uint16_t* scales);
     // One row of a packed table times `factor`.
     void (*unpack_row)(const uint8_t* weight, const void* scales, Bits bits, int width, int64_t row, float factor,
                        float* to);

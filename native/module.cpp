@@ -100,6 +100,16 @@ void rms_norm_of(const ReadOnly& x, const std::optional<Floats>& weight, float e
              eps, y.data());
 }
 
+// x (groups, 32) -> q (groups, 32) and a half for each group, given as 16-bit integers.
+void pack_groups_of(const Floats& x, const std::vector<float>& divisors,
+                    const nb::ndarray<int8_t, nb::c_contig, nb::device::cpu>& q,
+                    const nb::ndarray<int16_t, nb::c_contig, nb::device::cpu>& scales) {
+    expect(x.size() % kGroup == 0 && q.size() == x.size() && scales.size() == x.size() / kGroup, "groups are of 32");
+    const nb::gil_scoped_release others_may_run;
+    pack_groups(x.data(), static_cast<int64_t>(x.size() / kGroup), divisors, q.data(),
+                reinterpret_cast<uint16_t*>(scales.data()));
+}
+
 class Bound {
   public:
     explicit Bound(int max_rows) : program_(max_rows) {}
@@ -212,6 +222,7 @@ NB_MODULE(_native, m) {
     m.def("set_threads", &set_threads);
     m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases"),
           nb::arg("clip_x"), nb::arg("clip_y"));
+    m.def("pack_groups", &pack_groups_of);
     m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y"));
     nb::class_<Bound>(m, "Program")
         .def(nb::init<int>(), nb::arg("max_rows"))

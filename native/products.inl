@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "elementwise.inl"
@@ -244,6 +245,64 @@ void product(const Packed& w, const Quantised& x, int row, int rows, int block, 
         product_of<T, Bits::four>(w, x, row, rows, block, blocks, to, scratch);
     } else {
         product_of<T, Bits::eight>(w, x, row, rows, block, blocks, to, scratch);
+    }
+}
+
+// To the nearest half, ties to even; beyond the largest, infinity.
+inline uint16_t to_half(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size >= 0x7f800000) return static_cast<uint16_t>(sign | 0x7c00 | (size > 0x7f800000) << 9);
+    if (size >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);
+    if (size < 0x38800000) {  // below 2^-14 halves are multiples of 2^-24
+        float magnitude;
+        std::memcpy(&magnitude, &size, 4);
+        return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(magnitude * 16777216.0f)));
+    }
+    return static_cast<uint16_t>(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+}
+
+template <class T>
+float from_half(uint16_t half) {
+    uint16_t same[kLanes] = {half};
+    alignas(64) float wide[kLanes];
+    T::store(wide, T::load_half(same));
+    return wide[0];
+}
+
+// A group's integers for a scale, and the squared error.
+template <class T>
+float integers(const typename T::F* x, float scale, typename T::F* q) {
+    const auto inverse = T::set(scale == 0 ? 0.0f : 1.0f / scale);
+    auto error = T::zero();
+    for (int i = 0; i < 2; i++) {
+        const auto scaled = T::min(T::max(T::mul(x[i], inverse), T::set(-8)), T::set(7));
+        q[i] = T::to_f(T::to_i(scaled));
+        const auto off = T::sub(T::mul(q[i], T::set(scale)), x[i]);
+        error = T::fma(off, off, error);
+    }
+    return T::sum(error);
+}
+
+template <class T>
+void pack_groups(const float* x, int64_t groups, const float* divisors, int count, int8_t* q, uint16_t* scales) {
+    for (int64_t g = 0; g < groups; g++, x += kGroup, q += kGroup) {
+        const typename T::F v[2] = {T::load(x), T::load(x + kLanes)};
+        const float peak = *std::max_element(x, x + kGroup, [](float a, float b) { return std::fabs(a) < std::fabs(b); });
+        typename T::F found[2] = {T::zero(), T::zero()}, tried[2];
+        float least = std::numeric_limits<float>::infinity();
+        scales[g] = 0x7e00;
+        const auto keep_better = [&](float scale) {
+            const uint16_t half = to_half(scale);
+            const float error = integers<T>(v, from_half<T>(half), tried);
+            if (error < least) least = error, scales[g] = half, found[0] = tried[0], found[1] = tried[1];
+        };
+        for (int i = 0; i < count; i++) keep_better(peak / divisors[i]);
+        const float squares = T::sum(T::fma(found[0], found[0], T::mul(found[1], found[1])));
+        if (squares > 0) keep_better(T::sum(T::fma(v[0], found[0], T::mul(v[1], found[1]))) / squares);
+        T::store_i8(q, T::to_i(found[0]));
+        T::store_i8(q + kLanes, T::to_i(found[1]));
     }
 }
 

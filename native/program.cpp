@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kGateColumns = 2048;  // of a gated product, one item
 constexpr int kNormRows = 16;       // of a norm outside of a program, one item
+constexpr int kPackedGroups = 4096; // of weights that are packed, one item
 constexpr int kMaxParts = 64;       // pieces that one position's attention is cut into
 
 std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
@@ -78,6 +79,17 @@ void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weig
             for (int row = item * kNormRows; row < std::min(rows, (item + 1) * kNormRows); row++)
                 kernels().rms_norm_as(static_cast<const uint8_t*>(x) + row * row_bytes, dtype, weight,
                                       static_cast<uint8_t*>(to) + row * row_bytes, width, eps);
+        });
+}
+
+void pack_groups(const float* x, int64_t groups, const std::vector<float>& divisors, int8_t* q, uint16_t* scales) {
+    const auto items = static_cast<int>((groups + kPackedGroups - 1) / kPackedGroups);
+    run_phases(
+        1, [=](int) { return items; },
+        [&](int, int item, Scratch&) {
+            const int64_t from = static_cast<int64_t>(item) * kPackedGroups;
+            kernels().pack_groups(x + from * kGroup, std::min<int64_t>(kPackedGroups, groups - from), divisors.data(),
+                                  static_cast<int>(divisors.size()), q + from * kGroup, scales + from);
         });
 }
 

@@ -99,6 +99,8 @@ class Program {
 // One product outside of a program: `(rows, width)`, clipped, times several matrices.
 void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
             const std::vector<std::pair<Packed, Output>>& products);
+// Weights to int4: see Kernels::pack_groups.
+void pack_groups(const float* x, int64_t groups, const std::vector<float>& divisors, int8_t* q, uint16_t* scales);
 // One norm outside of a program, of `(rows, width)`.
 void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to);
 

@@ -83,6 +83,20 @@ def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
     return result.view(x.shape)
 
 
+def pack_groups(grouped: Tensor, divisors: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """The search of `quant.int4`: `(..., 32)` float32 -> int8 of that shape, and float16 `(...)`.
+
+    A scale is not a number where no candidate was finite.
+    """
+    import torch
+
+    grouped = grouped.contiguous()
+    q = torch.empty(grouped.shape, dtype=torch.int8)
+    scales = torch.empty(grouped.shape[:-1], dtype=torch.int16)
+    ready().pack_groups(grouped, list(divisors), q, scales)
+    return q, scales.view(torch.float16)
+
+
 def matrix(linear: Any) -> tuple[Tensor, Tensor, int, int, int]:
     """A packed linear as the kernels take it."""
     return linear.weight, linear.scales, linear.out_features, linear.in_features, linear.bits

@@ -11,10 +11,13 @@ What fills up blocks and groups has q = 0, and rows that are none have scale 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from auricle.errors import CheckpointError
+from auricle.layers import native
 from auricle.layers.packing import GROUP_SIZE
 from auricle.quant.packed import LANES, PackedLinear, blocks, filled, groups, require_finite
 
@@ -71,15 +74,23 @@ def quantise(weight: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """
     require_finite(weight, name)
     grouped = filled(weight.float(), GROUP_SIZE, 1).unflatten(1, (-1, GROUP_SIZE))
-    peaks = grouped.gather(2, grouped.abs().argmax(2, keepdim=True))
-    scales, errors = torch.zeros_like(peaks), torch.full_like(peaks, torch.inf)
-    for divisor in DIVISORS:
-        _keep_better(scales, errors, grouped, peaks / divisor)
-    if bool(errors.isinf().any()):
+    search = native.pack_groups if native.takes(grouped) else _search
+    q, scales = search(grouped, DIVISORS)
+    if bool(scales.isnan().any()):
         raise CheckpointError(
             f"{name} has a number of size {float(weight.abs().max()):.3g}, too large for int4, whose scales end at "
             "65504: choose int8"
         )
+    return q, scales
+
+
+def _search(grouped: Tensor, divisors: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """What `native.pack_groups` does, by torch's operators and twenty times slower."""
+    peaks = grouped.gather(2, grouped.abs().argmax(2, keepdim=True))
+    scales, errors = torch.zeros_like(peaks), torch.full_like(peaks, torch.inf)
+    for divisor in divisors:
+        _keep_better(scales, errors, grouped, peaks / divisor)
+    scales[errors.isinf()] = torch.nan
     q = _integers(grouped, scales)
     _keep_better(scales, errors, grouped, (grouped * q).sum(2, keepdim=True) / q.square().sum(2, keepdim=True))
     return _integers(grouped, scales).to(torch.int8), scales[..., 0].half()
