@@ -18,11 +18,6 @@ KINDS: list[type[PackedLinear]] = [Int4Linear, Int8Linear]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
 
-@pytest.fixture
-def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "missing", lambda: "switched off for this test")
-
-
 def filled(kind: type[PackedLinear], out: int = 40, width: int = 72, bias: bool = False, seed: int = 0) -> PackedLinear:
     generator = torch.Generator().manual_seed(seed)
     layer = kind(width, out, bias=bias)

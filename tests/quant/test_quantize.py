@@ -1,10 +1,9 @@
-"""A checkpoint packed, loaded again and asked; and everything that can be wrong on the way."""
+"""A checkpoint packed into a folder, and everything that can go wrong on the way."""
 
 from __future__ import annotations
 
 import errno
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from auricle.api import load
 from auricle.checkpoint import PACKING_REPORT, Checkpoint, TensorInfo
 from auricle.errors import AuricleError, CheckpointError, OptionError
-from auricle.hub import ModelName, find
-from auricle.layers import native
 from auricle.layers.packing import read_packing
-from auricle.models.family import Family, open_family
+from auricle.models.family import open_family
 from auricle.quant import quantize as module
 from auricle.quant.int4 import Int4Linear
 from auricle.quant.quantize import quantize
 from auricle.quant.report import read_costs, total
 from auricle.quant.writer import Writer
-from auricle.types import Audio
-from tests.checkpoints import IDS, make_checkpoint
-from tests.quant import reference
+from tests.checkpoints import make_checkpoint
 
 WEIGHTS = "model.safetensors"
 HEAD, TABLE = "language_model.lm_head", "language_model.embed_tokens"
@@ -37,65 +31,9 @@ UP = "model.language_model.layers.1.mlp.up_proj"
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def e4b(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "e4b", family="e4b", dtype="bfloat16")
-
-
-@pytest.fixture(scope="module")
-def packed(e2b: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """e2b in both schemes."""
-    parent = tmp_path_factory.mktemp("packed")
-    for scheme in ("int4", "int8"):
-        quantize(Checkpoint(e2b), scheme, parent / scheme)
-    return {scheme: parent / scheme for scheme in ("int4", "int8")}
-
-
-@pytest.fixture
-def int4(packed: dict[str, Path], tmp_path: Path) -> Path:
-    """A packed folder of the test's own, to damage."""
-    return Path(shutil.copytree(packed["int4"], tmp_path / "int4"))
-
-
-@pytest.fixture
-def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "missing", lambda: "switched off for this test")
-
-
-def opened(folder: Path, dtype: torch.dtype = torch.float32) -> Family:
-    family = open_family(Checkpoint(folder))
-    family.load(CPU, dtype)
-    return family
-
-
-def logits(family: Family, *, last_only: bool = False) -> Tensor:
-    """Of a prompt with half a second of noise in it."""
-    noise = np.random.default_rng(0).standard_normal(8000).astype(np.float32) * 0.1
-    with torch.inference_mode():
-        heard = family.encode(family.features(noise))
-        ids = [2, 9, 40, 50, *[IDS["<|audio|>"]] * len(heard), 60, 70, 80]
-        return family.read(ids, heard, family.new_cache(), last_only=last_only).float().clone()
-
-
-def apart(given: Tensor, exact: Tensor) -> float:
-    return float((given - exact).norm() / exact.norm())
-
-
-def sound(seconds: float = 1.0) -> Audio:
-    random = np.random.default_rng(1)
-    return Audio((random.standard_normal(round(seconds * 16_000)) * 0.1).astype(np.float32), 16_000, "noise.wav")
-
-
 def change(folder: Path, add: dict[str, Tensor] | None = None, remove: tuple[str, ...] = ()) -> None:
     tensors = load_file(folder / WEIGHTS) | (add or {})
     save_file({k: v for k, v in tensors.items() if k not in remove}, folder / WEIGHTS)
-
-
-def configure(folder: Path, **settings: Any) -> None:
-    """Changes settings of the packing."""
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"].update(settings)
-    (folder / "config.json").write_text(json.dumps(config))
 
 
 # --- what is written
@@ -170,7 +108,7 @@ def test_the_error_is_measured(e2b: Path, tmp_path: Path, packed: dict[str, Path
     weight, found = load_file(e2b / WEIGHTS)[f"{UP}.weight"], load_file(packed["int4"] / WEIGHTS)
     back = Int4Linear.unpack(found[f"{UP}.weight"], found[f"{UP}.scales"], *weight.shape)
     cost = read_costs(Checkpoint(packed["int4"]))[f"{UP}.weight"]
-    assert cost.error == pytest.approx(apart(back, weight), rel=1e-5)
+    assert cost.error == pytest.approx(float((back - weight).norm() / weight.norm()), rel=1e-5)
     assert cost.norm == pytest.approx(float(weight.norm()), rel=1e-5)
 
 
@@ -202,7 +140,9 @@ def test_the_audio_tower_in_bfloat16(e2b: Path, e4b: Path, tmp_path: Path) -> No
         assert Checkpoint(out).tensors["model.audio_tower.output_proj.bias"].dtype == (
             "F32" if source is e2b else "BF16"
         )
-        assert opened(out).encode(np.zeros((99, 128), np.float32)).isfinite().all()
+        family = open_family(Checkpoint(out))
+        family.load(torch.device("cpu"), torch.float32)
+        assert family.encode(np.zeros((99, 128), np.float32)).isfinite().all()
 
 
 def test_progress_ends_with_all(e2b: Path, tmp_path: Path) -> None:
@@ -263,154 +203,6 @@ def anonymous_bytes() -> int:
     """Memory that is this process's own, not a file's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
-
-
-# --- loaded again
-
-
-def restored(source: Path, folder: Path) -> Family:
-    """The dense model with the numbers that a packed folder stands for, as the slow reader of its bytes gives them."""
-    family, tensors, costs = opened(source), load_file(folder / WEIGHTS), read_costs(Checkpoint(folder))
-    readers = {"int4": reference.int4, "int8": reference.int8}
-    readers |= {"int4-rows": reference.int4_rows, "int8-rows": reference.int8_rows}
-    held = dict(family.model.named_parameters())
-    for stored, cost in costs.items():
-        name = stored.removeprefix("model.")
-        if name.startswith(HEAD):
-            continue
-        parts = {part: tensors[stored.removesuffix("weight") + part] for part in ("weight", "scales")}
-        numbers = readers[cost.scheme](parts, *held[name].shape)
-        held[name].data = torch.from_numpy(numbers).float()
-    return family
-
-
-@pytest.mark.usefixtures("no_kernels")
-def test_it_computes_with_the_numbers_that_the_bytes_stand_for(e2b: Path, packed: dict[str, Path]) -> None:
-    """In 8 bits, the head's are the table's to the bit."""
-    assert apart(logits(opened(packed["int8"])), logits(restored(e2b, packed["int8"]))) < 1e-4
-
-
-@pytest.mark.usefixtures("no_kernels")
-def test_and_in_4_bits(e2b: Path, packed: dict[str, Path]) -> None:
-    """The head's are not, but of the likeliest tokens, whose logits are the table's."""
-    given, exact = logits(opened(packed["int4"])), logits(restored(e2b, packed["int4"]))
-    best = given.topk(5).indices
-    assert apart(given.gather(1, best), exact.gather(1, best)) < 1e-4
-    assert 0.01 < apart(given, exact) < 0.2
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A trained model, dense and in both schemes: a random one magnifies every error."""
-    parent, dense = tmp_path_factory.mktemp("tiny"), find(ModelName("tiny"))
-    for scheme in ("int4", "int8"):
-        quantize(Checkpoint(dense), scheme, parent / scheme)
-    return {"dense": dense, "int4": parent / "int4", "int8": parent / "int8"}
-
-
-@pytest.mark.parametrize("kernels", [True, False])
-@pytest.mark.parametrize(("scheme", "bound"), [("int4", 0.06), ("int8", 0.012)])
-def test_logits_are_near_the_dense_ones(
-    tiny: dict[str, Path], scheme: str, bound: float, kernels: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not kernels:
-        monkeypatch.setattr(native, "missing", lambda: "switched off for this test")
-    assert apart(logits(opened(tiny[scheme])), logits(opened(tiny["dense"]))) < bound
-
-
-@pytest.mark.parametrize("scheme", ["int4", "int8"])
-def test_tiny_keeps_its_answers(tiny: dict[str, Path], scheme: str) -> None:
-    examples = Path(__file__).parents[2] / "examples"
-    dense, packed = load(str(tiny["dense"])), load(str(tiny[scheme]))
-    for name in ("question", "sentence", "piano"):
-        assert packed.ask(examples / f"{name}.wav").text == dense.ask(examples / f"{name}.wav").text
-
-
-@pytest.mark.parametrize("scheme", ["int4", "int8"])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_it_answers_in_any_dtype(packed: dict[str, Path], scheme: str, dtype: str) -> None:
-    model = load(str(packed[scheme]), dtype=dtype)
-    answer = model.ask(sound(), "What?", max_tokens=8)
-    assert len(answer.tokens) == 8
-    assert model.ask(sound(), "What?", max_tokens=8).tokens == answer.tokens
-
-
-@pytest.mark.usefixtures("no_kernels")
-@pytest.mark.parametrize("scheme", ["int4", "int8"])
-def test_the_last_position_alone_is_the_last_of_all(packed: dict[str, Path], scheme: str) -> None:
-    family = opened(packed[scheme])
-    assert torch.allclose(logits(family, last_only=True)[0], logits(family)[-1], atol=1e-4)
-
-
-@pytest.mark.usefixtures("no_kernels")
-def test_the_likeliest_of_a_4_bit_head_are_scored_by_the_table(packed: dict[str, Path]) -> None:
-    decoder = opened(packed["int4"]).model.get_submodule("language_model")
-    x = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    rough, table = decoder.lm_head(x), decoder.embed_tokens.rows(torch.arange(320), torch.float32)
-    given = torch.atanh(decoder.logits(x).double() / 30) * 30
-    best = rough.topk(32).indices
-    assert torch.allclose(given.gather(1, best), (x @ table.T).double().gather(1, best), atol=1e-3)
-    others = torch.ones(2, 320).scatter(1, best, 0).bool()
-    assert torch.allclose(given[others], rough[others].double(), atol=1e-3)
-
-
-@pytest.mark.usefixtures("no_kernels")
-def test_an_8_bit_head_is_left_as_it_is(packed: dict[str, Path]) -> None:
-    decoder = opened(packed["int8"]).model.get_submodule("language_model")
-    x = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(decoder.logits(x), torch.tanh(decoder.lm_head(x) / 30) * 30)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_packed_tensors_stay_mapped_and_keep_their_types(packed: dict[str, Path], dtype: torch.dtype) -> None:
-    maps = Path("/proc/self/maps")
-    if not maps.exists():
-        pytest.skip("no /proc/self/maps on this system")
-    family, stored = opened(packed["int4"], dtype), Checkpoint(packed["int4"]).tensors
-    held = family.model.state_dict()
-    kinds = {"U8": torch.uint8, "I8": torch.int8, "F16": torch.float16, "F32": torch.float32}
-    for name in read_costs(Checkpoint(packed["int4"])):
-        for part in ("weight", "scales"):
-            key = name.removeprefix("model.").removesuffix("weight") + part
-            assert held[key].dtype == kinds[stored["model." + key].dtype]
-            assert backed_by(maps, held[key].data_ptr()) == str((packed["int4"] / WEIGHTS).resolve()), key
-        assert held[name.removeprefix("model.")].data_ptr() % 64 == 0
-    assert held["language_model.norm.weight"].dtype == dtype
-
-
-def backed_by(maps: Path, address: int) -> str:
-    for line in maps.read_text().splitlines():
-        low, high = (int(end, 16) for end in line.split()[0].split("-"))
-        if low <= address < high:
-            return line.split(maxsplit=5)[5] if len(line.split()) > 5 else ""
-    return ""
-
-
-def test_parameters_count_the_models_numbers(e2b: Path, packed: dict[str, Path]) -> None:
-    """By which bfloat16 is chosen: a packed model is as large as the dense one."""
-    assert open_family(Checkpoint(packed["int4"])).parameters() == open_family(Checkpoint(e2b)).parameters()
-
-
-# --- whether kernels run it
-
-
-def test_where_kernels_run_there_is_nothing_to_say(packed: dict[str, Path], e2b: Path) -> None:
-    assert load(str(e2b)).backend.notes == ()
-    if native.missing() is None:
-        assert load(str(packed["int4"])).backend.notes == ()
-
-
-@pytest.mark.usefixtures("no_kernels")
-def test_where_they_do_not_a_note_says_why(packed: dict[str, Path], e2b: Path) -> None:
-    (note,) = load(str(packed["int4"])).backend.notes
-    assert "is packed in int4 and the kernels can't run it here (switched off for this test): torch's own" in note
-    assert load(str(e2b)).backend.notes == ()
-
-
-@pytest.mark.skipif(native.missing() is not None, reason="no kernels here")
-def test_a_dtype_that_they_do_not_know(packed: dict[str, Path]) -> None:
-    (note,) = load(str(packed["int8"]), dtype="float16").backend.notes
-    assert "can't run it here (they know no float16)" in note
 
 
 # --- what can't be quantised
@@ -515,66 +307,3 @@ def test_room_is_asked_for_before_anything_is_written(
     monkeypatch.setattr(module, "new_folder", lambda out, needed: (asked.append(needed), place(out, needed))[1])
     quantize(Checkpoint(e2b), "int4", tmp_path / "second")
     assert report.bytes < size <= asked[0] < size + 400_000
-
-
-# --- a packed folder that is not sound
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"version": 2}, "is quantised in version 2 "),
-        ({"quant_method": "gptq"}, "is quantised by 'gptq'"),
-        ({"group_size": 64}, "with groups of 64"),
-        ({"rules": [["language_model.layers.*", "int3"]]}, r"mlp\S* is packed as 'int3'|is packed as 'int3'; known"),
-        ({"rules": "int4"}, "quantization_config of config.json can't be read"),
-        ({"rules": [["language_model.*", "int4"]]}, "embed_tokens is packed as 'int4'; known schemes are dense, int8-"),
-        ({"rules": []}, "lacks tensor|has unknown tensor"),
-    ],
-)
-def test_a_description_that_is_not_understood(int4: Path, settings: dict[str, Any], said: str) -> None:
-    configure(int4, **settings)
-    with pytest.raises(CheckpointError, match=said) as caught:
-        opened(int4)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", [f"{UP}.scales", f"{UP}.weight", f"model.{HEAD}.scales", f"model.{TABLE}.scales"])
-def test_a_tensor_that_is_missing(int4: Path, name: str) -> None:
-    change(int4, remove=(name,))
-    with pytest.raises(CheckpointError, match=f"lacks tensor {name}: "):
-        opened(int4)
-
-
-@pytest.mark.parametrize(
-    ("name", "tensor", "said"),
-    [
-        (f"{UP}.scales", torch.zeros(6, 3, 16).half(), r"is \(6, 3, 16\), but config.json makes it \(6, 2, 16\)"),
-        (f"{UP}.scales", torch.zeros(6, 2, 16), "is stored as F32, but config.json makes it F16"),
-        (f"{UP}.weight", torch.zeros(6, 2, 256).to(torch.int8), "is stored as I8, but config.json makes it U8"),
-        (f"model.{TABLE}.weight", torch.zeros(320, 64).to(torch.uint8), "is stored as U8, but config.json makes it I8"),
-    ],
-)
-def test_a_tensor_of_another_shape_or_type(int4: Path, name: str, tensor: Tensor, said: str) -> None:
-    change(int4, add={name: tensor})
-    with pytest.raises(CheckpointError, match=said) as caught:
-        opened(int4)
-    assert name in str(caught.value)
-
-
-def test_a_file_that_is_cut_off(int4: Path) -> None:
-    content = (int4 / WEIGHTS).read_bytes()
-    (int4 / WEIGHTS).write_bytes(content[: len(content) // 2])
-    with pytest.raises(CheckpointError, match="fetch it again"):
-        opened(int4)
-
-
-def test_a_packed_table_that_is_the_head_as_well(int4: Path) -> None:
-    """Ours have a head of their own; a table packed by row can't be one."""
-    rules = Checkpoint(int4).config["quantization_config"]["rules"]
-    configure(int4, rules=[rule for rule in rules if rule[0] != HEAD])
-    change(int4, remove=(f"model.{HEAD}.weight", f"model.{HEAD}.scales"))
-    with pytest.raises(
-        CheckpointError, match=r"packs language_model\.embed_tokens and names no language_model\.lm_head"
-    ):
-        opened(int4)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,31 +20,17 @@ from torch import Tensor
 
 from auricle.checkpoint import PACKING_REPORT, Checkpoint
 from auricle.errors import CheckpointError
-from auricle.layers.packing import BF16, DENSE, METHOD, Packing
-from auricle.models.weights import STORED_AS, WholeModel, match
-from auricle.quant.packed import PackedLinear, pieces
+from auricle.layers.packing import METHOD, Packing
+from auricle.models.weights import match
+from auricle.quant.packed import pieces
 from auricle.quant.policy import policy_of, rules_of
 from auricle.quant.report import Cost, Report
-from auricle.quant.table import PackedTable
+from auricle.quant.tasks import FLOATS, Task, tasks_of
 from auricle.quant.writer import Entry, Writer, new_folder, write_file
 
 PIECE = 1 << 18  # numbers packed at a time: what is made of them stays in a processor's cache, twice as fast as 1 << 22
-FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 Progress = Callable[[int, int], None]  # bytes of the source done, and in all
-Pack = Callable[[Tensor], tuple[dict[str, Tensor], Tensor]]  # rows -> what is written, by name; what that stands for
-
-
-@dataclass(frozen=True)
-class Task:
-    """A tensor of the source, and what becomes of it."""
-
-    stored: str  # its name in the source
-    name: str  # in the result; of a packed one, that of its weight
-    scheme: str
-    copies: bool  # a second use of the tensor: the head's, of the embedding table
-    entries: dict[str, Entry]  # what is written
-    pack: Pack
 
 
 def quantize(
@@ -78,7 +63,7 @@ def quantize(
     needed = set(match(dense, source).values())
     rules, notes = rules_of(policy, scheme, audio, dense)
     packing = Packing(scheme, rules, _provenance(source, needed, name))
-    tasks = list(_tasks(policy.outline(source.config, packing), packing, source))
+    tasks = list(tasks_of(policy.outline(source.config, packing), packing, source))
     files = {
         **dict(source.files()),
         "config.json": _json({**source.config, "quantization_config": packing.as_config()}),
@@ -123,52 +108,6 @@ def _provenance(source: Checkpoint, needed: set[str], name: str | None) -> dict[
         "auricle": version("auricle"),
         "date": datetime.now(UTC).date().isoformat(),
     }
-
-
-def _tasks(outline: WholeModel, packing: Packing, source: Checkpoint) -> Iterator[Task]:
-    """What is to be done for each tensor of the result; `outline` is the result's."""
-    packed: set[str] = set()
-    for name in outline.state_dict():
-        path, _, part = name.rpartition(".")
-        module, scheme = outline.get_submodule(path), packing.scheme_of(path)
-        if not isinstance(module, PackedLinear | PackedTable) or part not in module.exact:
-            rounded = scheme == BF16 and part == "weight" and hasattr(module, "replaced")
-            yield _copying(outline.checkpoint_name(name), source, BF16 if rounded else DENSE)
-        elif path not in packed:
-            packed.add(path)
-            yield _packing(outline, path, module, scheme, source)
-
-
-def _packing(
-    outline: WholeModel, path: str, module: PackedLinear | PackedTable, scheme: str, source: Checkpoint
-) -> Task:
-    stored = outline.checkpoint_name(f"{outline.origin(path)}.weight")
-    names = {part: outline.checkpoint_name(f"{path}.{part}") for part in module.exact}
-    if source.tensors[stored].dtype not in FLOATS:
-        raise CheckpointError(
-            f"{source.folder}: {stored} is stored as {source.tensors[stored].dtype}, and can't be packed"
-        )
-
-    def pack(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        parts = module.pack(rows.float(), stored)
-        restored = module.unpack(parts["weight"], parts["scales"], *rows.shape)
-        return {names[part]: tensor for part, tensor in parts.items()}, restored
-
-    shapes = {part: module.get_buffer(part) for part in module.exact}
-    entries = {names[part]: Entry.of(STORED_AS[held.dtype], tuple(held.shape)) for part, held in shapes.items()}
-    return Task(stored, names["weight"], scheme, outline.origin(path) != path, entries, pack)
-
-
-def _copying(name: str, source: Checkpoint, scheme: str) -> Task:
-    info = source.tensors[name]
-    if scheme == DENSE or info.dtype == "BF16":
-        entry = Entry(info.dtype, info.shape, info.bytes)
-        return Task(name, name, DENSE, False, {name: entry}, lambda rows: ({name: rows}, rows))
-
-    def round_(rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return {name: rows.bfloat16()}, rows.bfloat16()
-
-    return Task(name, name, scheme, False, {name: Entry.of("BF16", info.shape)}, round_)
 
 
 @torch.inference_mode()
