@@ -18,13 +18,23 @@ namespace {
 
 constexpr float kNever = -std::numeric_limits<float>::infinity();
 
-// sum + a * b, for a word `a` and sixteen words `b`.
+// Sixteen words.
 template <class T, Dtype D>
-typename T::F multiply_add(typename T::F sum, uint32_t a, const uint32_t* b) {
+auto load_words(const uint32_t* p) {
+    if constexpr (D == Dtype::f32) {
+        return in_register<T>(T::load(reinterpret_cast<const float*>(p)));
+    } else {
+        return in_register<T>(T::load_i(reinterpret_cast<const int32_t*>(p)));
+    }
+}
+
+// sum + a * b, for a word `a` and sixteen words `b`.
+template <class T, Dtype D, class Words>
+typename T::F multiply_add(typename T::F sum, uint32_t a, Words b) {
     if constexpr (D == Dtype::f32) {
         float x;
         std::memcpy(&x, &a, 4);
-        return T::fma(T::set(x), T::load(reinterpret_cast<const float*>(b)), sum);
+        return T::fma(T::set(x), b, sum);
     } else {
         return T::dot_bf16(sum, a, b);
     }
@@ -46,10 +56,12 @@ void logits_tile(const uint32_t* const* q, const uint32_t* const* keys, int word
         typename T::F sum[R][V];
         for (int r = 0; r < R; r++)
             for (int v = 0; v < V; v++) sum[r][v] = T::zero();
-        for (int w = 0; w < words; w++)
+        for (int w = 0; w < words; w++) {
+            decltype(load_words<T, D>(nullptr)) line[V];
+            for (int v = 0; v < V; v++) line[v] = load_words<T, D>(keys[first + v] + w * kLanes);
             for (int r = 0; r < R; r++)
-                for (int v = 0; v < V; v++)
-                    sum[r][v] = multiply_add<T, D>(sum[r][v], q[r][w], keys[first + v] + w * kLanes);
+                for (int v = 0; v < V; v++) sum[r][v] = multiply_add<T, D>(sum[r][v], q[r][w], line[v]);
+        }
         for (int r = 0; r < R; r++)
             for (int v = 0; v < V; v++) T::store(logits[r] + (first + v) * kLanes, sum[r][v]);
     }
@@ -65,10 +77,11 @@ void values_tile(const uint32_t* const* p, const uint32_t* const* values, size_t
         for (int v = 0; v < V; v++) sum[r][v] = T::load(sums[r] + column + v * kLanes);
     for (int part = 0; part < kKeyBlock / kLanes; part++)
         for (int i = 0; i < lines; i++) {
-            const uint32_t* line = values[part] + i * wide + column;
+            decltype(load_words<T, D>(nullptr)) line[V];
+            for (int v = 0; v < V; v++) line[v] = load_words<T, D>(values[part] + i * wide + column + v * kLanes);
             for (int r = 0; r < R; r++)
                 for (int v = 0; v < V; v++)
-                    sum[r][v] = multiply_add<T, D>(sum[r][v], p[r][part * lines + i], line + v * kLanes);
+                    sum[r][v] = multiply_add<T, D>(sum[r][v], p[r][part * lines + i], line[v]);
         }
     for (int r = 0; r < R; r++)
         for (int v = 0; v < V; v++) T::store(sums[r] + column + v * kLanes, sum[r][v]);

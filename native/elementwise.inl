@@ -46,6 +46,13 @@ void store_as(void* p, Dtype dtype, size_t at, typename T::F a, int n) {
     std::memcpy(to, padded, sizeof(uint16_t) * n);
 }
 
+// Compilers like to load a vector again for each product that it takes part in, and then loads are what limits.
+template <class T, class Vector>
+Vector in_register(Vector a) {
+    if constexpr (requires { T::keep(a); }) T::keep(a);
+    return a;
+}
+
 // What is not a number stays so: `max` and `min` give their second argument then.
 template <class T>
 typename T::F clip(typename T::F a, const Range& range) {
@@ -56,7 +63,7 @@ typename T::F clip(typename T::F a, const Range& range) {
 template <class T>
 typename T::F exponential(typename T::F x) {
     using F = typename T::F;
-    x = T::min(T::max(x, T::set(-87.0f)), T::set(88.0f));
+    x = clip<T>(x, {-87.0f, 88.0f});
     const auto n = T::to_i(T::mul(x, T::set(1.44269504f)));
     const F whole = T::to_f(n);
     F r = T::fma(whole, T::set(-0.693359375f), x);  // ln 2 in two parts, the first exact in few bits

@@ -93,8 +93,7 @@ struct Avx2 {
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
     }
     // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
-        const W w = load_w(p);
+    static F dot_bf16(F sum, uint32_t x, I w) {
         const __m256i xs = _mm256_set1_epi32(static_cast<int>(x));
         return {dot_half(sum.a, w.a, xs), dot_half(sum.b, w.b, xs)};
     }

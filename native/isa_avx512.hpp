@@ -46,8 +46,8 @@ struct Avx512 {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
     }
     // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
-        const I xs = _mm512_set1_epi32(static_cast<int>(x)), w = _mm512_loadu_si512(p);
+    static F dot_bf16(F sum, uint32_t x, I w) {
+        const I xs = _mm512_set1_epi32(static_cast<int>(x));
 #ifdef __AVX512BF16__
         return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(xs));
 #else
@@ -80,6 +80,10 @@ struct Avx512 {
     static float sum(F a) { return _mm512_reduce_add_ps(a); }
     static float highest(F a) { return _mm512_reduce_max_ps(a); }
     static int32_t sum_i(I a) { return _mm512_reduce_add_epi32(a); }
+    template <class Vector>
+    static void keep(Vector& a) {
+        asm("" : "+v"(a));
+    }
     static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 };
 

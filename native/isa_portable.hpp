@@ -75,7 +75,7 @@ struct Portable {
         return each([&](int i) { return static_cast<float>(a.v[i]); });
     }
     static I to_i(F a) {
-        return each_i([&](int i) { return static_cast<int32_t>(std::nearbyint(a.v[i])); });
+        return each_i([&](int i) { return static_cast<int32_t>(std::lrint(a.v[i])); });
     }
 
     static F zero() { return set(0); }
@@ -100,9 +100,9 @@ struct Portable {
         return each([=](int i) { return widen(static_cast<uint32_t>(p[i]) << 16); });
     }
     // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, const uint32_t* p) {
+    static F dot_bf16(F sum, uint32_t x, I w) {
         return each([&](int i) {
-            return sum.v[i] + widen(x << 16) * widen(p[i] << 16) + widen(x & 0xffff0000u) * widen(p[i] & 0xffff0000u);
+            return sum.v[i] + widen(x << 16) * widen(static_cast<uint32_t>(w.v[i]) << 16) + widen(x & 0xffff0000u) * widen(static_cast<uint32_t>(w.v[i]) & 0xffff0000u);
         });
     }
     static float widen(uint32_t bits) {
@@ -136,11 +136,12 @@ struct Portable {
     static F fma(F a, F b, F c) {
         return each([&](int i) { return a.v[i] * b.v[i] + c.v[i]; });
     }
+    // The second where one of the two is not a number.
     static F max(F a, F b) {
-        return each([&](int i) { return std::max(a.v[i], b.v[i]); });
+        return each([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
     }
     static F min(F a, F b) {
-        return each([&](int i) { return std::min(a.v[i], b.v[i]); });
+        return each([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
     }
     static F abs(F a) {
         return each([&](int i) { return std::fabs(a.v[i]); });

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "elementwise.inl"
 
 namespace auricle {
 namespace {
+
+constexpr float kFaint = 1e-36f;
 
 inline int32_t word(const int8_t* p) {
     int32_t x;
@@ -122,7 +125,7 @@ void tile(const uint8_t* unpacked, const typename T::F* scales, const Quantised&
 #pragma GCC unroll 8
         for (int k = 0; k < kWords; k++) {
             typename T::W w[V];
-            for (int v = 0; v < V; v++) w[v] = T::load_w(p + v * block_bytes + k * kWord);
+            for (int v = 0; v < V; v++) w[v] = in_register<T>(T::load_w(p + v * block_bytes + k * kWord));
             for (int r = 0; r < R; r++) {
                 const int32_t xs = word(q[r] + 4 * k);
                 for (int v = 0; v < V; v++) sum[r][v] = T::template dot<B>(sum[r][v], w[v], xs);
@@ -144,7 +147,7 @@ void tile(const uint8_t* unpacked, const typename T::F* scales, const Quantised&
 // and meets every row before the next one comes.
 template <class T, Bits B, int V>
 void many_rows(const Packed& w, const Quantised& x, int row, int rows, int block, float* sums) {
-    constexpr int stretch = 8;  // groups: V * 4 KB unpacked
+    constexpr int stretch = 16;  // groups: V * 8 KB unpacked
     constexpr int R = T::kTileRows;
     alignas(64) uint8_t unpacked[V * stretch * kWords * kWord];
     typename T::F scales[V * stretch];
@@ -166,26 +169,34 @@ void many_rows(const Packed& w, const Quantised& x, int row, int rows, int block
         }
 }
 
-// Rows of activations, float or bfloat16, to int8 in groups of 32. What is missing of the last group counts as zero.
+// Rows of activations, float or bfloat16, to int8 in groups of 32. What is missing of the last group counts as zero, and
+// so does a group with nothing above `kFaint`, whose inverse scale would be infinite. A row that holds an infinite number
+// or NaN gives NaN everywhere: rounded to int8, it would look like any other.
 template <class T>
 void quantise(const void* x, Dtype dtype, int width, const Range& range, int row, const Quantised& to) {
     using F = typename T::F;
     const int groups = to.groups;
+    F odd = T::zero();
     for (int g = 0; g < groups; g++) {
         F v[2];
         for (int i = 0; i < 2; i++) {
             const int at = g * kGroup + i * kLanes;
             v[i] = at < width ? clip<T>(load_as<T>(x, dtype, at, width - at), range) : T::zero();
+            odd = T::fma(v[i], T::zero(), odd);  // stays 0, or becomes NaN
         }
         const float highest = T::highest(T::max(T::abs(v[0]), T::abs(v[1])));
         const float scale = highest / 127.0f;
-        const F inverse = T::set(highest > 0 ? 127.0f / highest : 0.0f);
+        const F inverse = T::set(highest > kFaint ? 127.0f / highest : 0.0f);
         int8_t* q = to.q + (static_cast<size_t>(row) * groups + g) * kGroup;
         const auto a = T::to_i(T::mul(v[0], inverse)), b = T::to_i(T::mul(v[1], inverse));
         T::store_i8(q, a);
         T::store_i8(q + kLanes, b);
         to.scales[static_cast<size_t>(row) * groups + g] = scale;
         to.sums[static_cast<size_t>(row) * groups + g] = T::sum_i(T::add_i(a, b));
+    }
+    if (T::sum(odd) != 0) {
+        std::fill_n(to.sums + static_cast<size_t>(row) * groups, groups, 0);
+        to.scales[static_cast<size_t>(row) * groups] = std::numeric_limits<float>::quiet_NaN();
     }
 }
 
