@@ -71,7 +71,7 @@ def linear(
     if len(rows):
         biases = [None if linear.bias is None else linear.bias.float() for linear in linears]
         ready().linear(rows, [matrix(linear) for linear in linears], list(results), biases, clip_x, clip_y)
-    return tuple(result.view(*x.shape[:-1], -1) for result in results)
+    return tuple(result.view(*x.shape[:-1], result.shape[1]) for result in results)
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:
