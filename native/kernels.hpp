@@ -14,13 +14,14 @@ struct Range {
     float high = std::numeric_limits<float>::infinity();
 };
 
-// Where a product goes: rows of floats or bfloat16 numbers, `stride` apart.
+// Where a product goes: rows of floats or bfloat16 numbers, `stride` apart; the first number is that of (row, column).
 struct Output {
     void* data = nullptr;
     Dtype dtype = Dtype::f32;
     size_t stride = 0;
     const float* bias = nullptr;
     Range range = {};
+    int row = 0, column = 0;
 };
 
 // Keys and values of one layer and request, of every key-value head, in the words that attention.inl describes.

@@ -142,6 +142,12 @@ class Bound {
         }
         program_.linear(slice(from), products);
     }
+    void gated(Place from, const Matrix& gate, const Matrix& up, const Matrix& down, Place to) {
+        const Packed g = packed(gate), u = packed(up), d = packed(down);
+        check(from, g.in), check(to, d.out);
+        expect(g.in == u.in && g.out == u.out && g.out == d.in && g.bits == u.bits, "gate, up and down don't fit together");
+        program_.gated(slice(from), g, u, d, slice(to));
+    }
     void rms_norm(Place from, Place to, int width, int groups, std::optional<Floats> weight, float eps, bool add,
                   float scale) {
         check(from, width * groups), check(to, width * groups);
@@ -230,6 +236,7 @@ NB_MODULE(_native, m) {
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
         .def("lookup", &Bound::lookup)
         .def("linear", &Bound::linear)
+        .def("gated", &Bound::gated)
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
              nb::arg("weight").none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
         .def("gelu_product", &Bound::gelu_product)

@@ -175,7 +175,8 @@ void many_rows(const Packed& w, const Quantised& x, int row, int rows, int block
 template <class T>
 void quantise(const void* x, Dtype dtype, int width, const Range& range, int row, const Quantised& to) {
     using F = typename T::F;
-    const int groups = to.groups;
+    const int groups = (width + kGroup - 1) / kGroup;  // of which `to` may have more
+    const size_t first = static_cast<size_t>(row) * to.groups;
     F odd = T::zero();
     for (int g = 0; g < groups; g++) {
         F v[2];
@@ -187,16 +188,16 @@ void quantise(const void* x, Dtype dtype, int width, const Range& range, int row
         const float highest = T::highest(T::max(T::abs(v[0]), T::abs(v[1])));
         const float scale = highest / 127.0f;
         const F inverse = T::set(highest > kFaint ? 127.0f / highest : 0.0f);
-        int8_t* q = to.q + (static_cast<size_t>(row) * groups + g) * kGroup;
+        int8_t* q = to.q + (first + g) * kGroup;
         const auto a = T::to_i(T::mul(v[0], inverse)), b = T::to_i(T::mul(v[1], inverse));
         T::store_i8(q, a);
         T::store_i8(q + kLanes, b);
-        to.scales[static_cast<size_t>(row) * groups + g] = scale;
-        to.sums[static_cast<size_t>(row) * groups + g] = T::sum_i(T::add_i(a, b));
+        to.scales[first + g] = scale;
+        to.sums[first + g] = T::sum_i(T::add_i(a, b));
     }
     if (T::sum(odd) != 0) {
-        std::fill_n(to.sums + static_cast<size_t>(row) * groups, groups, 0);
-        to.scales[static_cast<size_t>(row) * groups] = std::numeric_limits<float>::quiet_NaN();
+        std::fill_n(to.sums + first, groups, 0);
+        to.scales[first] = std::numeric_limits<float>::quiet_NaN();
     }
 }
 
@@ -208,7 +209,8 @@ void write(const Packed& w, const float* sums, int row, int rows, int block, int
             const int column = (block + v) * kLanes, n = w.out - column;
             auto y = T::load(sums + (r * blocks + v) * kLanes);
             if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
-            store_as<T>(to.data, to.dtype, (row + r) * to.stride + column, clip<T>(y, to.range), n);
+            const size_t at = (row + r - to.row) * to.stride + column - to.column;
+            store_as<T>(to.data, to.dtype, at, clip<T>(y, to.range), n);
         }
 }
 

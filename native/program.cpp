@@ -24,6 +24,23 @@ std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
 // A decode step hands out larger pieces: it takes longer to fetch an item's number than to compute a small one.
 int blocks_of_item(int rows) { return rows > kFewRows ? kPanel : 2 * kPanel; }
 
+// What one item of a product computes.
+struct Piece {
+    int row, rows, block, blocks;
+};
+
+Piece piece_of(const Packed& w, int rows, int item) {
+    const int per_item = blocks_of_item(rows);
+    const int columns = (w.blocks() + per_item - 1) / per_item;
+    const int block = item % columns * per_item, row = item / columns * kPanelRows;
+    return {row, rows > kFewRows ? std::min(kPanelRows, rows - row) : rows, block, std::min(per_item, w.blocks() - block)};
+}
+
+template <class Held>
+Quantised view(Held& held, int groups) {
+    return {held.q.data(), held.scales.data(), held.sums.data(), groups};
+}
+
 // How one position's attention is cut: enough for all threads, not smaller than what attention takes at a time.
 int64_t attend_part(int64_t positions) {
     const int64_t wanted = (positions + 2 * threads() - 1) / (2 * threads());
@@ -62,12 +79,8 @@ int product_items(const Packed& w, int rows) {
 }
 
 void product_item(const Packed& w, const Quantised& x, int rows, const Output& to, int item, Scratch& scratch) {
-    const int per_item = blocks_of_item(rows);
-    const int columns = (w.blocks() + per_item - 1) / per_item;
-    const int block = item % columns * per_item, row = item / columns * kPanelRows;
-    const int some_rows = rows > kFewRows ? std::min(kPanelRows, rows - row) : rows;
-    kernels().product(w, x, row, some_rows, block, std::min(per_item, w.blocks() - block), to,
-                      scratch.floats(kPanelScratch));
+    const Piece piece = piece_of(w, rows, item);
+    kernels().product(w, x, piece.row, piece.rows, piece.block, piece.blocks, to, scratch.floats(kPanelScratch));
 }
 
 void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to) {
@@ -135,7 +148,19 @@ void Program::add(std::function<int(const Pass&)> items, std::function<void(cons
     steps_.push_back({std::move(items), std::move(run), last_});
 }
 
-Quantised Program::quantised(int groups) { return {q_.data(), q_scales_.data(), q_sums_.data(), groups}; }
+void Program::reserve(Held& held, int groups) {
+    const size_t cells = static_cast<size_t>(last_ ? 1 : max_rows_) * groups;
+    if (held.scales.size() < cells) held.q.resize(cells * kGroup), held.scales.resize(cells), held.sums.resize(cells);
+}
+
+void Program::quantise(Slice from, int width) {
+    const int groups = (width + kGroup - 1) / kGroup;
+    reserve(inputs_, groups);
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch&) {
+            k_.quantise(at(from, row), Dtype::f32, width, {}, row, view(inputs_, groups));
+        });
+}
 
 void Program::lookup(const Table& table, Slice to, float factor, int64_t absent) {
     add([](const Pass& pass) { return pass.rows; },
@@ -146,13 +171,7 @@ void Program::lookup(const Table& table, Slice to, float factor, int64_t absent)
 }
 
 void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products) {
-    const int width = products.front().first.in, groups = products.front().first.groups();
-    const size_t cells = static_cast<size_t>(last_ ? 1 : max_rows_) * groups;
-    if (q_scales_.size() < cells) q_.resize(cells * kGroup), q_scales_.resize(cells), q_sums_.resize(cells);
-    add([](const Pass& pass) { return pass.rows; },
-        [=, this](const Pass&, int row, Scratch&) {
-            k_.quantise(at(from, row), Dtype::f32, width, {}, row, quantised(groups));
-        });
+    quantise(from, products.front().first.in);
     add(
         [=](const Pass& pass) {
             int n = 0;
@@ -163,11 +182,39 @@ void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& pr
             for (const auto& [w, to] : products) {
                 const int n = product_items(w, pass.rows);
                 if (item < n) {
-                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer), nullptr, {}};
-                    return product_item(w, quantised(groups), pass.rows, output, item, scratch);
+                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer)};
+                    return product_item(w, view(inputs_, w.groups()), pass.rows, output, item, scratch);
                 }
                 item -= n;
             }
+        });
+}
+
+void Program::gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to) {
+    quantise(from, gate.in);
+    reserve(gated_, down.groups());
+    add([=](const Pass& pass) { return product_items(gate, pass.rows); },
+        [=, this](const Pass& pass, int item, Scratch& scratch) {
+            const Piece piece = piece_of(gate, pass.rows, item);
+            const int column = piece.block * kLanes, width = std::min(piece.blocks * kLanes, gate.out - column);
+            const size_t stride = static_cast<size_t>(piece.blocks) * kLanes, size = stride * piece.rows;
+            float* sums = scratch.floats(kPanelScratch + 2 * size);
+            float *gates = sums + kPanelScratch, *ups = gates + size;
+            for (const auto& [w, y] : {std::pair{&gate, gates}, std::pair{&up, ups}}) {
+                const Output output{y, Dtype::f32, stride, nullptr, {}, piece.row, column};
+                k_.product(*w, view(inputs_, w->groups()), piece.row, piece.rows, piece.block, piece.blocks, output, sums);
+            }
+            Quantised part = view(gated_, down.groups());
+            part.q += column, part.scales += column / kGroup, part.sums += column / kGroup;
+            for (int r = 0; r < piece.rows; r++) {
+                k_.gelu_product(gates + r * stride, ups + r * stride, gates + r * stride, width);
+                k_.quantise(gates + r * stride, Dtype::f32, width, {}, piece.row + r, part);
+            }
+        });
+    add([=](const Pass& pass) { return product_items(down, pass.rows); },
+        [=, this](const Pass& pass, int item, Scratch& scratch) {
+            const Output output{at(to, 0), Dtype::f32, stride(to.buffer)};
+            product_item(down, view(gated_, down.groups()), pass.rows, output, item, scratch);
         });
 }
 

@@ -51,6 +51,8 @@ class Program {
     // The tokens' rows times `factor`. Without text, the row of `absent`, or if that is negative, what is there stays.
     void lookup(const Table& table, Slice to, float factor, int64_t absent);
     void linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products);
+    // The gated block of a decoder layer, (gelu(x gate) * (x up)) down; what is between never leaves the caches.
+    void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
     void gelu_product(Slice gate, Slice up, Slice to, int width);
     // Cosines and sines of each position, `inverse` angles a position: (rows, 2 * dim / 2).
@@ -83,16 +85,21 @@ class Program {
 
     void add(std::function<int(const Pass&)> items, std::function<void(const Pass&, int, Scratch&)> run);
     float* at(Slice s, int row) { return buffers_[s.buffer].data.get() + row * buffers_[s.buffer].stride + s.offset; }
-    Quantised quantised(int groups);
+    // Where activations go on their way into a product: two places, since one product may make the next one's.
+    struct Held {
+        std::vector<int8_t> q;
+        std::vector<float> scales;
+        std::vector<int32_t> sums;
+    };
+    void reserve(Held& held, int groups);
+    void quantise(Slice from, int width);
 
     const int max_rows_;
     const Kernels& k_;
     std::vector<Buffer> buffers_;
     std::vector<Step> steps_;
     bool last_ = false;
-    std::vector<int8_t> q_;
-    std::vector<float> q_scales_;
-    std::vector<int32_t> q_sums_;
+    Held inputs_, gated_;
     std::vector<float> parts_;
 };
 

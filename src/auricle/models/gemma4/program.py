@@ -125,11 +125,6 @@ class _Recording:
         self.q, self.attended = self._buffer(heads), self._buffer(heads)
         self.k, self.v = self._buffer(kv), self._buffer(kv)
         self.angles = {SLIDING: self._buffer(config.head_dim), FULL: self._buffer(config.global_head_dim)}
-        shared = config.first_shared_layer
-        self.gates = (
-            self._gates(max(config.layer_intermediate_size(i) for i in range(shared)), last=False),
-            self._gates(max(config.layer_intermediate_size(i) for i in range(shared - 1, layers)), last=last_only),
-        )
         if inner:
             self.own, self.projected = self._buffer(layers * inner), self._buffer(layers * inner)
             self.inner = self._buffer(inner)
@@ -153,7 +148,7 @@ class _Recording:
             self._per_layer_inputs()
         for i, layer in enumerate(cast("list[DecoderLayer]", list(decoder.layers))):
             self._attention(i, layer)
-            self._mlp(i, layer)
+            self._mlp(layer)
             if config.hidden_size_per_layer_input:
                 self._per_layer(i, layer)
         self._head()
@@ -198,12 +193,11 @@ class _Recording:
         self._linear(self.attended, (attention.o_proj, self.h))
         self._norm(layer.post_attention_layernorm, self.h, self.x, add=True)
 
-    def _mlp(self, i: int, layer: DecoderLayer) -> None:
-        gate, up = self.gates[i >= self.config.first_shared_layer - 1]
+    def _mlp(self, layer: DecoderLayer) -> None:
+        parts = (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
+        self._kept += parts
         self._norm(layer.pre_feedforward_layernorm, self.x, self.h)
-        self._linear(self.h, (layer.mlp.gate_proj, gate), (layer.mlp.up_proj, up))
-        self.program.gelu_product(gate, up, gate, self.config.layer_intermediate_size(i))
-        self._linear(gate, (layer.mlp.down_proj, self.h))
+        self.program.gated(self.h, *(native.matrix(part) for part in parts), self.h)
         scale = 1.0 if self.config.hidden_size_per_layer_input else float(layer.layer_scalar)
         self._norm(layer.post_feedforward_layernorm, self.h, self.x, add=True, scale=scale)
 
@@ -227,9 +221,6 @@ class _Recording:
 
     def _buffer(self, width: int, *, last: bool = False) -> Place:
         return self.program.buffer(width, last), 0
-
-    def _gates(self, width: int, *, last: bool) -> tuple[Place, Place]:
-        return self._buffer(width, last=last), self._buffer(width, last=last)
 
     def _linear(self, x: Place, *products: tuple[nn.Module, Place]) -> None:
         self._kept += [linear for linear, _ in products]
