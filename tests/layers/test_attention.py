@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from auricle.layers import attention
-from auricle.layers.attention import causal_attention
+from auricle.layers.attention import causal_attention, slot_attention
 
 
 def random(*shape: int, seed: int) -> Tensor:
@@ -59,3 +59,14 @@ def test_the_scale_is_not_taken_from_the_head_size() -> None:
     q, k, v = random(1, 1, 3, 16, seed=1), random(1, 1, 3, 16, seed=2), random(1, 1, 3, 16, seed=3)
     scaled = causal_attention(q, k, v, None, scale=1 / math.sqrt(16))
     assert (causal_attention(q, k, v, None) - scaled).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_slots_in_any_order_and_some_of_them_hidden(kv_heads: int) -> None:
+    q = random(1, 4, 1, 16, seed=1)
+    k, v = random(1, kv_heads, 30, 16, seed=2), random(1, kv_heads, 30, 16, seed=3)
+    seen = torch.randperm(30, generator=torch.Generator().manual_seed(4))[:17]
+    bias = torch.full((1, 30), -torch.inf)
+    bias[:, seen] = 0
+    expected = causal_attention(q, k[:, :, seen], v[:, :, seen], None, scale=0.7)
+    assert (slot_attention(q, k, v, bias, scale=0.7) - expected).abs().max() < 1e-6

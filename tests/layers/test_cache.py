@@ -86,3 +86,18 @@ def test_what_was_given_may_be_overwritten_later_but_not_before_the_next_call() 
     cache.extend(*positions(0, 4))
     assert sorted(held(*cache.extend(*positions(4, 1)))) == [1, 2, 3, 4]
     assert sorted(held(*cache.extend(*positions(5, 1)))) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("window", "slots"), [(None, 300), (8, 8)])
+@pytest.mark.parametrize("length", [3, 20])
+def test_moving_changes_nothing(window: int | None, slots: int, length: int) -> None:
+    cache, stayed = LayerCache(window), LayerCache(window)
+    for each in (cache, stayed):
+        each.extend(*positions(0, length))
+    keys, values = torch.zeros(2, 3, slots, 4), torch.zeros(2, 3, slots, 4)
+    cache.move(keys, values)
+    for count in (1, 1, 5, 1):
+        new = positions(cache.length, count)
+        assert held(*cache.extend(*new)) == held(*stayed.extend(*new))
+    assert cache._keys is keys
+    assert cache._values is values

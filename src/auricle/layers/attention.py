@@ -38,6 +38,21 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, window: int | None, scale:
     return torch.cat(blocks, dim=2) if len(blocks) > 1 else blocks[0]
 
 
+def slot_attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float = 1.0) -> Tensor:
+    """Attends from one position to the slots that it sees, in tensors whose shapes don't say which these are.
+
+    Args:
+        q: `(batch, heads, 1, head_dim)`.
+        k, v: `(batch, kv_heads, slots, head_dim)`, finite also where nothing was written.
+        bias: `(1, slots)`, of q's dtype: 0, or -inf for a slot that is not seen.
+
+    Returns:
+        `(batch, heads, 1, head_dim)`.
+    """
+    folded = q.unflatten(1, (k.shape[1], -1)).squeeze(3)  # see `_grouped`
+    return F.scaled_dot_product_attention(folded, k, v, attn_mask=bias, scale=scale).flatten(1, 2)[:, :, None]
+
+
 def _grouped(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Each key-value head serves `heads / kv_heads` query heads.
 

@@ -46,6 +46,13 @@ class LayerCache:
         assert self.window is None or self.length <= self.window or length == self.length
         self.length = length
 
+    def move(self, keys: Tensor, values: Tensor) -> None:
+        """Goes on in these tensors: of a ring with its window of slots, of a full layer with at least those in use."""
+        if self._keys is not None and self._values is not None:
+            kept = min(self.length, self._keys.shape[2])
+            keys[:, :, :kept], values[:, :, :kept] = self._keys[:, :, :kept], self._values[:, :, :kept]
+        self._keys, self._values = keys, values
+
     def _extend_ring(self, keys: Tensor, values: Tensor, window: int) -> tuple[Tensor, Tensor]:
         if self.length:
             old_keys, old_values = self._in_order(window)
@@ -74,9 +81,7 @@ class LayerCache:
         size = self.window or max(self._first_capacity, 2 * have, positions)
         batch, heads, _, dim = keys.shape
         grown_keys, grown_values = keys.new_empty(batch, heads, size, dim), values.new_empty(batch, heads, size, dim)
-        if self._keys is not None and self._values is not None:
-            grown_keys[:, :, :have], grown_values[:, :, :have] = self._keys, self._values
-        self._keys, self._values = grown_keys, grown_values
+        self.move(grown_keys, grown_values)
 
 
 class SlotCache:

@@ -5,6 +5,8 @@ A packed table (`auricle.quant.table`) is a `Lookup` too, and joins the registry
 
 from __future__ import annotations
 
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ SCHEMES: dict[str, str] = {
     "int8-rows": "auricle.quant.table:Int8Table",
     "int4-rows": "auricle.quant.table:Int4Table",
 }
+
+
+_copying = threading.Lock()
 
 
 class Lookup(nn.Module):
@@ -60,9 +65,10 @@ class Table(Lookup):
         """The table where x is and of its dtype. A copy for that is made once: every token needs the whole of it."""
         if (self.weight.device, self.weight.dtype) == (x.device, x.dtype):
             return self.weight
-        if self._copy is None or (self._copy.device, self._copy.dtype) != (x.device, x.dtype):
-            self._copy = self.weight.to(x.device, x.dtype)
-        return self._copy
+        with _copying:  # or two threads might make one each, and a captured graph go on reading the one that is dropped
+            if self._copy is None or (self._copy.device, self._copy.dtype) != (x.device, x.dtype):
+                self._copy = self.weight.to(x.device, x.dtype)
+            return self._copy
 
 
 CANDIDATES = 32  # tokens of a packed head whose logits are computed again

@@ -17,14 +17,15 @@ Layout: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Module names are 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from auricle.layers.attention import causal_attention
+from auricle.layers.attention import causal_attention, slot_attention
 from auricle.layers.cache import LayerCache
 from auricle.layers.linear import Linear, products
 from auricle.layers.norms import RMSNorm
@@ -34,6 +35,21 @@ from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
 
 Rotary = dict[str, tuple[Tensor, Tensor]]  # kind of layer -> cosines and sines, (tokens, head_dim)
 KeysValues = tuple[Tensor, Tensor]
+
+_making = threading.Lock()
+
+
+class Past(Protocol):
+    """What was read before, as the decoder meets it: `Cache`, and the slots of a captured step (`graph.py`)."""
+
+    def positions(self, count: int, device: torch.device) -> Tensor:
+        """Which positions so many new ones are: `(count,)`."""
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+        """Adds those of the new positions; the layer's keys and values that they may look at, or more."""
+
+    def bias(self, layer: int) -> Tensor | None:
+        """What hides the slots that the one new position may not see; None where `extend` gave no others."""
 
 
 class Cache:
@@ -49,6 +65,15 @@ class Cache:
     def length(self) -> int:
         """Positions read so far."""
         return self.layers[0].length
+
+    def positions(self, count: int, device: torch.device) -> Tensor:
+        return torch.arange(self.length, self.length + count, device=device)
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+        return self.layers[layer].extend(keys, values)
+
+    def bias(self, layer: int) -> None:
+        return None
 
 
 class Attention(nn.Module):
@@ -90,12 +115,18 @@ class Attention(nn.Module):
         k, v = (part.unflatten(2, (self.kv_heads, self.head_dim)) for part in kv)
         return q, (rotate(self.k_norm(k), cos, sin).transpose(1, 2), self.v_norm(v).transpose(1, 2))
 
-    def forward(self, q: Tensor, kv: KeysValues) -> Tensor:
-        """Attends from the positions of q, the last of those in kv: `(batch, positions of q, hidden)`."""
+    def forward(self, q: Tensor, kv: KeysValues, bias: Tensor | None = None) -> Tensor:
+        """Attends from the positions of q, the last of those in kv: `(batch, positions of q, hidden)`.
+
+        `bias` is for one position and slots in any order: see `Past.bias`.
+        """
         k, v = kv
-        if self.window is not None and q.shape[2] == 1:
-            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
-        out = causal_attention(q, k, v, self.window)
+        if bias is not None:
+            out = slot_attention(q, k, v, bias)
+        else:
+            if self.window is not None and q.shape[2] == 1:
+                k, v = k[:, :, -self.window :], v[:, :, -self.window :]
+            out = causal_attention(q, k, v, self.window)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 
@@ -138,15 +169,18 @@ class DecoderLayer(nn.Module):
         """See `Attention.project`."""
         return self.self_attn.project(self.input_layernorm(x), *rope, last_only=last_only)
 
-    def forward(self, x: Tensor, q: Tensor, kv: KeysValues, per_layer: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, q: Tensor, kv: KeysValues, per_layer: Tensor | None, bias: Tensor | None = None
+    ) -> Tensor:
         """`(batch, tokens, hidden)` and its queries -> `(batch, tokens, hidden)`.
 
         Args:
             q: from `project`, of the positions of x.
             kv: of all positions up to x's last.
             per_layer: `(batch, tokens, hidden_size_per_layer_input)`.
+            bias: see `Past.bias`.
         """
-        h = self.self_attn(q, kv)
+        h = self.self_attn(q, kv, bias)
         x = x + self.post_attention_layernorm(h)
         h = self.mlp(self.pre_feedforward_layernorm(x))
         x = x + self.post_feedforward_layernorm(h)
@@ -179,6 +213,12 @@ class Decoder(nn.Module):
         assert self.norm.weight is not None
         return self.norm.weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Of the computation: the tables stay on the CPU."""
+        assert self.norm.weight is not None
+        return self.norm.weight.device
+
     def embed(self, ids: Tensor, audio: Tensor | None = None, audio_token_id: int | None = None) -> Tensor:
         """Token ids to embeddings, audio tokens put in their places.
 
@@ -197,16 +237,23 @@ class Decoder(nn.Module):
 
     def per_layer_inputs(self, ids: Tensor, x: Tensor, audio_token_id: int | None = None) -> Tensor | None:
         """`(batch, tokens, layers, inner)`: the token's own vector plus a projection of its embedding, over sqrt 2."""
-        inner = self.config.hidden_size_per_layer_input
-        if not inner:
+        own = self.own_inputs(ids, audio_token_id)
+        return None if own is None else self.projected_inputs(own, x)
+
+    def own_inputs(self, ids: Tensor, audio_token_id: int | None = None) -> Tensor | None:
+        """The tokens' own vectors, looked up where ids are: `(batch, tokens, layers * inner)`."""
+        if not self.config.hidden_size_per_layer_input:
             return None
-        shape = (*ids.shape, self.config.num_hidden_layers, inner)
-        own = self.embed_tokens_per_layer(self._text_ids(ids, audio_token_id), x.dtype).view(shape)
+        return self.embed_tokens_per_layer(self._text_ids(ids, audio_token_id), self.dtype)
+
+    def projected_inputs(self, own: Tensor, x: Tensor) -> Tensor:
+        """What `per_layer_inputs` makes of these vectors."""
+        shape = (*x.shape[:2], self.config.num_hidden_layers, self.config.hidden_size_per_layer_input)
         projected = self.per_layer_model_projection(x) * self.config.hidden_size**-0.5
-        return (self.per_layer_projection_norm(projected.view(shape)) + own) * 2**-0.5
+        return (self.per_layer_projection_norm(projected.view(shape)) + own.view(shape)) * 2**-0.5
 
     def forward(
-        self, x: Tensor, per_layer: Tensor | None, cache: Cache | None = None, *, last_only: bool = False
+        self, x: Tensor, per_layer: Tensor | None, cache: Past | None = None, *, last_only: bool = False
     ) -> Tensor:
         """Runs the layers over new positions.
 
@@ -219,30 +266,37 @@ class Decoder(nn.Module):
         Returns:
             `(batch, tokens or 1, hidden)`, after the final norm.
         """
-        start = cache.length if cache is not None else 0
-        rope = self._rotary(torch.arange(start, start + x.shape[1], device=x.device), x.dtype)
+        count, device = x.shape[1], x.device
+        positions = torch.arange(count, device=device) if cache is None else cache.positions(count, device)
+        rope = self._rotary(positions, x.dtype)
         held: list[KeysValues] = []  # by owning layer
         for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
             last_owner = i == self.config.first_shared_layer - 1
             q, kv = layer.project(x, rope[self.config.layer_types[i]], last_only=last_only and last_owner)
             if kv is not None:
-                held.append(kv if cache is None else cache.layers[i].extend(*kv))
+                held.append(kv if cache is None else cache.extend(i, *kv))
             if last_only and last_owner:
                 # From here on nobody needs the other positions: every key and value is computed.
                 x, per_layer = x[:, -1:], None if per_layer is None else per_layer[:, -1:]
                 rope = {kind: (cos[-1:], sin[-1:]) for kind, (cos, sin) in rope.items()}
             own = None if per_layer is None else per_layer[:, :, i]
-            x = layer(x, q, held[self.config.kv_layer(i)], own)
+            owner = self.config.kv_layer(i)
+            x = layer(x, q, held[owner], own, None if cache is None else cache.bias(owner))
         return self.norm(x)
 
     def logits(self, x: Tensor) -> Tensor:
         """`(..., hidden)` -> `(..., vocabulary)`, float32, soft-capped."""
-        if self.lm_head is None:
-            logits = self.embed_tokens.project(x).float()
-        else:
-            logits = self.lm_head(x).float()
-            if getattr(self.lm_head, "bits", 8) < 8:
-                logits = rescored(logits, x, self.embed_tokens)
+        return self.finished(self.scores(x), x)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """What the head gives, float32: neither rescored nor capped."""
+        scores = self.embed_tokens.project(x) if self.lm_head is None else self.lm_head(x)
+        return scores.float()
+
+    def finished(self, logits: Tensor, x: Tensor) -> Tensor:
+        """The logits of `scores(x)`."""
+        if getattr(self.lm_head, "bits", 8) < 8:
+            logits = rescored(logits, x, self.embed_tokens)
         cap = self.config.final_logit_softcapping
         return torch.tanh(logits / cap) * cap if cap else logits
 
@@ -251,10 +305,14 @@ class Decoder(nn.Module):
         return ids if audio_token_id is None else ids.masked_fill(ids == audio_token_id, self.config.pad_token_id)
 
     def _rotary(self, positions: Tensor, dtype: torch.dtype) -> Rotary:
-        if not self._frequencies:
-            sizes = {SLIDING: self.config.head_dim, FULL: self.config.global_head_dim}
-            for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
-                rotated = settings.partial_rotary_factor if settings.rope_type == "proportional" else 1.0
-                inverse = frequencies(sizes[kind], settings.rope_theta, rotated)
-                self._frequencies[kind] = inverse.to(positions.device)
+        with _making:  # once, whoever asks first: a captured graph goes on reading them
+            if not self._frequencies:
+                self._frequencies = self._turning(positions.device)
         return {kind: cos_sin(positions, inverse, dtype) for kind, inverse in self._frequencies.items()}
+
+    def _turning(self, device: torch.device) -> dict[str, Tensor]:
+        sizes, made = {SLIDING: self.config.head_dim, FULL: self.config.global_head_dim}, {}
+        for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
+            rotated = settings.partial_rotary_factor if settings.rope_type == "proportional" else 1.0
+            made[kind] = frequencies(sizes[kind], settings.rope_theta, rotated).to(device)
+        return made

@@ -17,6 +17,7 @@ from auricle.models.family import Prompt
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
+from auricle.models.gemma4.graph import DecoderGraph
 from auricle.models.gemma4.model import outline
 from auricle.models.gemma4.program import DecoderProgram, ProgramCache, missing
 from auricle.models.text import ChatTemplate, TextCodec
@@ -67,6 +68,7 @@ class Gemma4Family:
         load_weights(self.model, self.checkpoint, device, dtype)
         decoder = self.model.language_model
         self._program = DecoderProgram(decoder) if missing(decoder) is None else None
+        self._graph = DecoderGraph(decoder) if device.type == "cuda" else None
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in outline(self.config).parameters())
@@ -108,6 +110,10 @@ class Gemma4Family:
         decoder, placeholder = self.model.language_model, self.config.audio_token_id
         if self._program is not None:
             return self._program.read(ids, audio, placeholder, cache, last_only=last_only)
+        if self._graph is not None:
+            if len(ids) == 1 and audio is None and cache.length:
+                return self._graph.read(ids[0], placeholder, cache)
+            self._graph.release(cache)
         batch = torch.tensor([ids], device=self.device)
         x = decoder.embed(batch, audio, placeholder)
         hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), cache, last_only=last_only)
