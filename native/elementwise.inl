@@ -141,6 +141,13 @@ void convert(const float* x, void* to, Dtype dtype, int count) {
 }
 
 template <class T>
+float highest(const float* x, int count) {
+    auto most = T::load(x);
+    for (int i = kLanes; i < count; i += kLanes) most = T::max(most, T::load(x + i));
+    return T::highest(most);
+}
+
+template <class T>
 void soft_cap(float* x, float cap, int64_t count) {
     for (int64_t i = 0; i < count; i += kLanes) {
         const int n = count - i < kLanes ? static_cast<int>(count - i) : kLanes;

@@ -70,6 +70,7 @@ struct Kernels {
     void (*rotate)(float* x, const float* cos, const float* sin, int dim);            // pairs (i, i + dim / 2)
     void (*convert)(const float* x, void* to, Dtype dtype, int count);
     void (*soft_cap)(float* x, float cap, int64_t count);  // cap * tanh(x / cap)
+    float (*highest)(const float* x, int count);  // `count` a multiple of 16
     // What the queries take from positions [begin, end), causally: for each row (a position's head) its sums, then
     // every row's maximum, then every row's total.
     void (*attend)(const Attend& a, int64_t begin, int64_t end, float* part, uint32_t* scratch);

@@ -12,6 +12,7 @@ namespace auricle {
 namespace {
 
 constexpr int kGateColumns = 2048;  // of a gated product, one item
+constexpr int kScanned = 256;       // logits that are looked at together
 constexpr int kNormRows = 16;       // of a norm outside of a program, one item
 constexpr int kPackedGroups = 4096; // of weights that are packed, one item
 constexpr int kMaxParts = 64;       // pieces that one position's attention is cut into
@@ -335,11 +336,16 @@ void Program::rescore(Slice x, Slice logits, const Table& table, int count) {
             auto* best = reinterpret_cast<int*>(weights + round_up(table.width, kGroup));
             const auto worse = [=](int a, int b) { return scores[a] > scores[b]; };  // a heap with the lowest on top
             int held = 0;
-            for (int i = 0; i < table.rows; i++) {
-                if (held == count && scores[i] <= scores[best[0]]) continue;
-                best[held++] = i;
-                std::push_heap(best, best + held, worse);
-                if (held > count) std::pop_heap(best, best + held--, worse);
+            for (int from = 0; from < table.rows; from += kScanned) {
+                const int to = std::min(from + kScanned, table.rows);
+                if (held == count && to - from == kScanned && k_.highest(scores + from, kScanned) <= scores[best[0]])
+                    continue;  // as for nearly all of them
+                for (int i = from; i < to; i++) {
+                    if (held == count && scores[i] <= scores[best[0]]) continue;
+                    best[held++] = i;
+                    std::push_heap(best, best + held, worse);
+                    if (held > count) std::pop_heap(best, best + held--, worse);
+                }
             }
             const float* state = at(x, row);
             for (int i = 0; i < held; i++) {
