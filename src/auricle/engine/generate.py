@@ -33,7 +33,7 @@ class _Clock:
 
     def mark(self) -> float:
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+            torch.cuda.current_stream(self.device).synchronize()  # not the device: another thread may be capturing
         return time.perf_counter()
 
     def timings(self, tokens: int) -> Timings:
