@@ -110,10 +110,12 @@ def measure(
         AuricleError: an engine failed; the message says which, and why.
     """
     load_average = machine.load_average() if load_average is None else load_average
-    measured = _in_turns({**own, **peers}, settings, said or (lambda line: None))
+    measured, rates = _in_turns({**own, **peers}, settings, said or (lambda line: None))
     first = next(iter(measured.values())).footprint
     about = machine.describe(settings.threads, first.device)
     about["machine"]["load_average"] = load_average  # by now it is ours
+    about["machine"]["memory_gb_per_s"][str(settings.threads)] = median(rates)
+    about["machine"]["memory_gb_per_s_in_rounds"] = rates
     prompt_tokens = {name: one.runs[0].prompt_tokens for name, one in measured.items()}
     return {
         **about,
@@ -138,8 +140,13 @@ def _loading(folder: Path, settings: Settings) -> Loading:
     return Loading(str(folder), settings.device, settings.dtype, settings.threads)
 
 
-def _in_turns(openings: Mapping[str, Opening], settings: Settings, said: Said) -> dict[str, Measured]:
-    """Rounds of requests, each beginning with another engine, after a round that warms up."""
+def _in_turns(
+    openings: Mapping[str, Opening], settings: Settings, said: Said
+) -> tuple[dict[str, Measured], list[float]]:
+    """Rounds of requests, each beginning with another engine, after a round that warms up.
+
+    Before each round the rate at which memory is read is measured, in GB/s: where others share the memory it changes.
+    """
     samples = sound(settings.seconds)
     names = list(openings)
     with ExitStack() as stack:
@@ -149,8 +156,11 @@ def _in_turns(openings: Mapping[str, Opening], settings: Settings, said: Said) -
             contestants[name] = opening()
             stack.callback(contestants[name].stop)
         runs: dict[str, list[Run]] = {name: [] for name in names}
+        rates = []
         for number in range(settings.runs + 1):
             first = number % len(names)
+            if number:
+                rates.append(machine.memory_gb_per_s(settings.threads))
             for name in names[first:] + names[:first]:
                 turn = f"{f'round {number} of {settings.runs}' if number else 'warming up'}: {name}"
                 said(turn)
@@ -158,7 +168,7 @@ def _in_turns(openings: Mapping[str, Opening], settings: Settings, said: Said) -
                 said(f"{turn}, TTFT {run.ttft_s:.2f} s, decode {run.decode_tokens_per_s:.1f} tokens/s")
                 if number:
                     runs[name].append(run)
-        return {name: Measured(tuple(runs[name]), one.close()) for name, one in contestants.items()}
+        return {name: Measured(tuple(runs[name]), one.close()) for name, one in contestants.items()}, rates
 
 
 def _record(measured: Measured, gb_per_s: float) -> dict[str, Any]:
