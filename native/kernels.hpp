@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <vector>
 
 #include "layout.hpp"
 
@@ -94,6 +95,9 @@ const Kernels* kernels_avx2_vnni();
 const Kernels* kernels_avx2();
 const Kernels* kernels_neon();
 const Kernels* kernels_portable();
+
+// All that this processor runs, the best first.
+std::vector<const Kernels*> runnable_kernels();
 
 // The best that this processor runs; AURICLE_KERNELS names another. Throws std::invalid_argument if it can't run here.
 const Kernels& kernels();
