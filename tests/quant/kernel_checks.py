@@ -16,6 +16,7 @@ from torch import Tensor
 
 from auricle.layers import native
 from auricle.layers.cache import SlotCache
+from auricle.quant import int4
 from auricle.quant.int4 import Int4Linear
 from auricle.quant.int8 import Int8Linear
 from auricle.quant.packed import PackedLinear
@@ -187,6 +188,40 @@ def check_soft_cap(x: Tensor, cap: float) -> None:
     exact.Bounded(value, torch.full_like(value, 1e-6 * cap)).check(recorded["x"])
 
 
+def check_gated(kind: type[PackedLinear], width: int, inner: int, rows: int) -> None:
+    """Exactly what its operations give one by one, which are checked for themselves."""
+    gate, up, down = layer(kind, inner, width), packed(kind, numbers(inner, width, seed=7)), layer(kind, width, inner)
+    together, apart = Recorded(rows), Recorded(rows)
+    for recorded in (together, apart):
+        recorded.buffer("x", width)
+        recorded.buffer("y", width)
+        recorded.put("x", numbers(rows, width))
+    matrices = [native.matrix(part) for part in (gate, up, down)]
+    together.program.gated(together.places["x"], *matrices, together.places["y"])
+    gates, ups = apart.buffer("gate", inner), apart.buffer("up", inner)
+    apart.program.linear(apart.places["x"], [(matrices[0], gates), (matrices[1], ups)])
+    apart.program.gelu_product(gates, ups, gates, inner)
+    apart.program.linear(gates, [(matrices[2], apart.places["y"])])
+    together.run(rows)
+    apart.run(rows)
+    assert torch.equal(together["y"], apart["y"])
+    exact.linear(down, apart["gate"]).check(apart["y"])
+
+
+def check_packing(grouped: Tensor) -> None:
+    """The kernels' search finds as good scales as torch's operators do, and nearly always the same."""
+    q, scales = native.pack_groups(grouped, int4.DIVISORS)
+    other_q, other_scales = int4._search(grouped, int4.DIVISORS)
+
+    def errors(q: Tensor, scales: Tensor) -> Tensor:
+        return (q.double() * scales.double()[..., None] - grouped.double()).square().sum(-1)
+
+    assert bool((errors(q, scales) <= 1.001 * errors(other_q, other_scales) + exact.TINY).all())
+    assert float((scales == other_scales).float().mean()) > 0.98
+    assert int(q.min()) >= -8
+    assert int(q.max()) <= 7
+
+
 def check_lookup(made: PackedTable, ids: list[int], factor: float, absent: int) -> None:
     recorded = Recorded(len(ids))
     recorded.program.lookup(rows_of(made), recorded.buffer("x", made.width), factor, absent)
@@ -237,10 +272,12 @@ def some_of_each_kind() -> None:
         full = packed(kind, torch.where(numbers(20, 1024) > 0, 127.0, -127.0))
         for rows in (1, 12):
             check_linear([full], 127 * numbers(rows, 1024).sign())
+            check_gated(kind, 70, 200, rows)
     for dtype in DTYPES:
         for dim, kv_heads, group in ((24, 2, 3), (64, 1, 4), (256, 1, 8)):
             Attention(dim=dim, kv_heads=kv_heads, group=group, dtype=dtype).check(40, 1, 64, 1, 1)
             Attention(dim=dim, kv_heads=kv_heads, group=group, dtype=dtype, window=33).check(40, 1, 64, 1, 1)
+    check_packing(numbers(5, 100, 32))
     check_rms_norm(70, 2, weighted=True, add=True, scale=0.5)
     check_gelu_product(torch.linspace(-12, 12, 4100).view(2, -1), numbers(2, 2050))
     check_rotate(3, 40, start=1000)
@@ -248,6 +285,7 @@ def some_of_each_kind() -> None:
     for made in TABLES:
         check_lookup(table(made, 9, 96), [8, 0, -3, 5], 9.5, 2)
         check_rescore(table(made, 50, 96), 7)
+        check_rescore(table(made, 1000, 32), 20)
     for rows in (1, 3, 12):
         for value in (torch.nan, torch.inf, -torch.inf):
             check_spoilt(layer(Int4Linear, 17, 70), rows, value)

@@ -14,11 +14,22 @@ import torch
 from torch import Tensor
 
 from auricle.layers import native
-from auricle.quant.int4 import Int4Linear
+from auricle.quant.int4 import DIVISORS, Int4Linear
 from auricle.quant.int8 import Int8Linear
 from auricle.quant.packed import PackedLinear
 from tests.quant import exact
-from tests.quant.kernel_checks import BF16, DTYPES, F32, KINDS, check_linear, check_spoilt, layer, numbers, packed
+from tests.quant.kernel_checks import (
+    BF16,
+    DTYPES,
+    F32,
+    KINDS,
+    check_linear,
+    check_packing,
+    check_spoilt,
+    layer,
+    numbers,
+    packed,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -181,6 +192,22 @@ def test_rms_norm(dtype: torch.dtype, shape: tuple[int, ...], weighted: bool) ->
     given = native.rms_norm(x, weight, 1e-6)
     assert given.dtype == dtype
     exact.Bounded(value, (exact.STEP if dtype == BF16 else 1e-6) * value.abs() + exact.TINY).check(given)
+
+
+# --- packing
+
+
+@pytest.mark.parametrize("size", [1e-38, 1e-6, 1.0, 1e4])
+def test_packing_in_four_bits(size: float) -> None:
+    check_packing(numbers(3, 500, 32) * size)
+
+
+def test_packing_peaks_zeros_and_what_is_too_large() -> None:
+    groups = torch.zeros(4, 32)
+    groups[1, 5], groups[2, 31], groups[3, 0] = 3.0, -3.0, 6e5
+    q, scales = native.pack_groups(groups, DIVISORS)
+    assert torch.equal(q[:3].float() * scales[:3, None].float(), groups[:3])
+    assert scales.isnan().tolist() == [False, False, False, True]
 
 
 # --- threads and instruction sets

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from auricle.layers import native
+from auricle.quant.packed import PackedLinear
 from auricle.quant.table import Int4Table, Int8Table, PackedTable
 from tests.quant import exact
 from tests.quant.kernel_checks import (
@@ -19,6 +20,7 @@ from tests.quant.kernel_checks import (
     TABLES,
     Attention,
     Recorded,
+    check_gated,
     check_gelu_product,
     check_lookup,
     check_rescore,
@@ -68,6 +70,13 @@ def test_a_row_that_is_not_finite_is_spoilt_alone() -> None:
     recorded.run(9)
     assert recorded["y"].isnan().all(1).tolist() == [row == 4 for row in range(9)]
     assert recorded["y"].isnan().any(1).tolist() == [row == 4 for row in range(9)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [1, 8, 9, 40])
+@pytest.mark.parametrize(("width", "inner"), [(64, 96), (70, 200), (33, 1), (16, 17), (40, 80), (32, 300)])
+def test_gated(kind: type[PackedLinear], rows: int, width: int, inner: int) -> None:
+    check_gated(kind, width, inner, rows)
 
 
 # --- norms, gates, rotary embedding, soft caps
@@ -179,6 +188,12 @@ def test_a_token_outside_of_the_table_is_refused() -> None:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_rescore(kind: type[PackedTable], count: int, rows: int) -> None:
     check_rescore(table(kind, 50, 96), count, rows)
+
+
+@pytest.mark.parametrize("count", [1, 32, 300, 999])
+@pytest.mark.parametrize("size", [255, 256, 257, 1000])
+def test_rescore_of_many(size: int, count: int) -> None:
+    check_rescore(table(Int8Table, size, 32), count)
 
 
 @pytest.mark.parametrize("order", ["rising", "falling", "equal"])
