@@ -11,10 +11,11 @@
 namespace auricle {
 namespace {
 
-constexpr int kGateColumns = 2048;  // of a gated product, one item
+constexpr int kGateColumns = 1024;  // of a gated product, one item
 constexpr int kScanned = 256;       // logits that are looked at together
 constexpr int kNormRows = 16;       // of a norm outside of a program, one item
 constexpr int kPackedGroups = 4096; // of weights that are packed, one item
+constexpr size_t kItemBytes = 64 << 10;
 constexpr int kMaxParts = 64;       // pieces that one position's attention is cut into
 
 std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
@@ -22,19 +23,23 @@ std::unique_ptr<float[], void (*)(float*)> aligned_floats(size_t count) {
     return {p, [](float* held) { ::operator delete(held, std::align_val_t{64}); }};
 }
 
-// A decode step hands out larger pieces: it takes longer to fetch an item's number than to compute a small one.
-int blocks_of_item(int rows) { return rows > kFewRows ? kPanel : 2 * kPanel; }
+// Few rows are done when the weights are read. An item then is some of these: many small ones leave no thread waiting
+// long for another's last. Two blocks at least, which are a group of the next product's inputs.
+int blocks_of_item(const Packed& w, int rows) {
+    if (rows > kFewRows) return kPanel;
+    const size_t pair = 2 * w.groups() * w.group_bytes();
+    return 2 * static_cast<int>(std::clamp<size_t>(kItemBytes / pair, 1, kPanel));
+}
 
-// What one item of a product computes.
-struct Piece {
-    int row, rows, block, blocks;
-};
+int pieces_of(int count, int size) { return (count + size - 1) / size; }
 
+// Rows are cut into equal pieces, as few as hold them.
 Piece piece_of(const Packed& w, int rows, int item) {
-    const int per_item = blocks_of_item(rows);
-    const int columns = (w.blocks() + per_item - 1) / per_item;
-    const int block = item % columns * per_item, row = item / columns * kPanelRows;
-    return {row, rows > kFewRows ? std::min(kPanelRows, rows - row) : rows, block, std::min(per_item, w.blocks() - block)};
+    const int per_item = blocks_of_item(w, rows);
+    const int columns = pieces_of(w.blocks(), per_item), pieces = pieces_of(rows, kPanelRows);
+    const int block = item % columns * per_item, piece = item / columns;
+    const int row = rows * piece / pieces, end = rows * (piece + 1) / pieces;
+    return {row, end - row, block, std::min(per_item, w.blocks() - block)};
 }
 
 template <class Held>
@@ -74,9 +79,8 @@ int64_t oldest(int64_t position, int64_t window) { return window ? std::max<int6
 }  // namespace
 
 int product_items(const Packed& w, int rows) {
-    const int per_item = blocks_of_item(rows);
-    const int columns = (w.blocks() + per_item - 1) / per_item;
-    return rows > kFewRows ? columns * ((rows + kPanelRows - 1) / kPanelRows) : columns;
+    const int per_item = blocks_of_item(w, rows);
+    return pieces_of(w.blocks(), per_item) * pieces_of(rows, kPanelRows);
 }
 
 void product_item(const Packed& w, const Quantised& x, int rows, const Output& to, int item, Scratch& scratch) {
@@ -86,7 +90,7 @@ void product_item(const Packed& w, const Quantised& x, int rows, const Output& t
 
 void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to) {
     const size_t row_bytes = static_cast<size_t>(width) * (dtype == Dtype::f32 ? 4 : 2);
-    const int items = (rows + kNormRows - 1) / kNormRows;
+    const int items = pieces_of(rows, kNormRows);
     run_phases(
         1, [=](int) { return items; },
         [=](int, int item, Scratch&) {
@@ -109,7 +113,7 @@ void pack_groups(const float* x, int64_t groups, const std::vector<float>& divis
 
 void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
             const std::vector<std::pair<Packed, Output>>& products) {
-    const int groups = (width + kGroup - 1) / kGroup;
+    const int groups = pieces_of(width, kGroup);
     const auto cells = static_cast<size_t>(rows) * groups;
     const std::unique_ptr<int8_t[]> q(new int8_t[cells * kGroup]);
     const std::unique_ptr<float[]> scales(new float[cells]);
@@ -155,7 +159,7 @@ void Program::reserve(Held& held, int groups) {
 }
 
 void Program::quantise(Slice from, int width) {
-    const int groups = (width + kGroup - 1) / kGroup;
+    const int groups = pieces_of(width, kGroup);
     reserve(inputs_, groups);
     add([](const Pass& pass) { return pass.rows; },
         [=, this](const Pass&, int row, Scratch&) {
@@ -194,29 +198,51 @@ void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& pr
 void Program::gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to) {
     quantise(from, gate.in);
     reserve(gated_, down.groups());
-    add([=](const Pass& pass) { return product_items(gate, pass.rows); },
+    const size_t wide = round_up(gate.out, kLanes);
+    gates_.resize(std::max(gates_.size(), 2 * kFewRows * wide));
+    // Of few rows the weights are all there is to wait for: nothing else may keep a thread from reading them.
+    add(
+        [=](const Pass& pass) { return product_items(gate, pass.rows) * (pass.rows > kFewRows ? 1 : 2); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
-            const Piece piece = piece_of(gate, pass.rows, item);
-            const int column = piece.block * kLanes, width = std::min(piece.blocks * kLanes, gate.out - column);
-            const size_t stride = static_cast<size_t>(piece.blocks) * kLanes, size = stride * piece.rows;
-            float* sums = scratch.floats(kPanelScratch + 2 * size);
-            float *gates = sums + kPanelScratch, *ups = gates + size;
-            for (const auto& [w, y] : {std::pair{&gate, gates}, std::pair{&up, ups}}) {
-                const Output output{y, Dtype::f32, stride, nullptr, {}, piece.row, column};
-                k_.product(*w, view(inputs_, w->groups()), piece.row, piece.rows, piece.block, piece.blocks, output, sums);
-            }
-            Quantised part = view(gated_, down.groups());
-            part.q += column, part.scales += column / kGroup, part.sums += column / kGroup;
-            for (int r = 0; r < piece.rows; r++) {
-                k_.gelu_product(gates + r * stride, ups + r * stride, gates + r * stride, width);
-                k_.quantise(gates + r * stride, Dtype::f32, width, {}, piece.row + r, part);
-            }
+            if (pass.rows > kFewRows) return gated_panel(gate, up, piece_of(gate, pass.rows, item), down.groups(), scratch);
+            const int n = product_items(gate, pass.rows);
+            const Output output{gates_.data() + item / n * kFewRows * wide, Dtype::f32, wide};
+            product_item(item < n ? gate : up, view(inputs_, gate.groups()), pass.rows, output, item % n, scratch);
+        });
+    add([=](const Pass& pass) { return pass.rows > kFewRows ? 0 : pass.rows * pieces_of(gate.out, kGateColumns); },
+        [=, this](const Pass&, int item, Scratch&) {
+            const int pieces = pieces_of(gate.out, kGateColumns), row = item / pieces;
+            const int column = item % pieces * kGateColumns, width = std::min(kGateColumns, gate.out - column);
+            float* gates = gates_.data() + row * wide + column;
+            gate_and_quantise(gates, gates + kFewRows * wide, width, row, column, down.groups());
         });
     add([=](const Pass& pass) { return product_items(down, pass.rows); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
             const Output output{at(to, 0), Dtype::f32, stride(to.buffer)};
             product_item(down, view(gated_, down.groups()), pass.rows, output, item, scratch);
         });
+}
+
+// Of many rows, a panel of both matrices stays in the caches until it is quantised.
+void Program::gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Scratch& scratch) {
+    const int column = piece.block * kLanes, width = std::min(piece.blocks * kLanes, gate.out - column);
+    const size_t stride = static_cast<size_t>(piece.blocks) * kLanes, size = stride * piece.rows;
+    float* sums = scratch.floats(kPanelScratch + 2 * size);
+    float *gates = sums + kPanelScratch, *ups = gates + size;
+    for (const auto& [w, y] : {std::pair{&gate, gates}, std::pair{&up, ups}}) {
+        const Output output{y, Dtype::f32, stride, nullptr, {}, piece.row, column};
+        k_.product(*w, view(inputs_, w->groups()), piece.row, piece.rows, piece.block, piece.blocks, output, sums);
+    }
+    for (int r = 0; r < piece.rows; r++)
+        gate_and_quantise(gates + r * stride, ups + r * stride, width, piece.row + r, column, groups);
+}
+
+// gelu(gates) * ups into columns [column, column + width) of what `down` takes.
+void Program::gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups) {
+    Quantised part = view(gated_, groups);
+    part.q += column, part.scales += column / kGroup, part.sums += column / kGroup;
+    k_.gelu_product(gates, ups, gates, width);
+    k_.quantise(gates, Dtype::f32, width, {}, row, part);
 }
 
 void Program::rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add_to,
@@ -229,7 +255,7 @@ void Program::rms_norm(Slice from, Slice to, int width, int groups, const float*
 }
 
 void Program::gelu_product(Slice gate, Slice up, Slice to, int width) {
-    const int columns = (width + kGateColumns - 1) / kGateColumns;
+    const int columns = pieces_of(width, kGateColumns);
     add([=](const Pass& pass) { return pass.rows * columns; },
         [=, this](const Pass&, int item, Scratch&) {
             const int row = item / columns, from = item % columns * kGateColumns;
@@ -292,7 +318,7 @@ void Program::attend(Slice q, Slice to, int heads, int kv_heads, int dim, int ca
     };
     // One position is cut along its keys, many are cut into some at a time.
     const auto pieces = [=](const Pass& pass) {
-        if (pass.rows > 1) return (pass.rows + queries - 1) / queries;
+        if (pass.rows > 1) return pieces_of(pass.rows, queries);
         const int64_t positions = pass.start + 1 - oldest(pass.start, window), size = attend_part(positions);
         return static_cast<int>((positions + size - 1) / size);
     };
@@ -356,7 +382,7 @@ void Program::rescore(Slice x, Slice logits, const Table& table, int count) {
 }
 
 void Program::soft_cap(Slice x, int width, float cap) {
-    const int columns = (width + kGateColumns - 1) / kGateColumns;
+    const int columns = pieces_of(width, kGateColumns);
     add([=](const Pass& pass) { return pass.rows * columns; },
         [=, this](const Pass&, int item, Scratch&) {
             const int from = item % columns * kGateColumns;

@@ -11,6 +11,11 @@
 
 namespace auricle {
 
+// What one item of a product computes: some rows times some blocks.
+struct Piece {
+    int row, rows, block, blocks;
+};
+
 // Columns [offset, ...) of a buffer.
 struct Slice {
     int buffer = 0;
@@ -51,7 +56,7 @@ class Program {
     // The tokens' rows times `factor`. Without text, the row of `absent`, or if that is negative, what is there stays.
     void lookup(const Table& table, Slice to, float factor, int64_t absent);
     void linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products);
-    // The gated block of a decoder layer, (gelu(x gate) * (x up)) down; what is between never leaves the caches.
+    // The gated block of a decoder layer: (gelu(x gate) * (x up)) down.
     void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
     void gelu_product(Slice gate, Slice up, Slice to, int width);
@@ -93,6 +98,8 @@ class Program {
     };
     void reserve(Held& held, int groups);
     void quantise(Slice from, int width);
+    void gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Scratch& scratch);
+    void gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups);
 
     const int max_rows_;
     const Kernels& k_;
@@ -100,6 +107,7 @@ class Program {
     std::vector<Step> steps_;
     bool last_ = false;
     Held inputs_, gated_;
+    std::vector<float> gates_;  // of few rows: gates, then ups
     std::vector<float> parts_;
 };
 

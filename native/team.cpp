@@ -52,6 +52,10 @@ class Barrier {
     alignas(64) std::atomic<unsigned> round_{0};
 };
 
+// Where the share of a thread begins. Each thread has the same part of every phase, a prompt's first rows or a matrix's
+// first columns, so that what it wrote in one phase is near when it reads it in the next; who is done helps the others.
+int share(int items, int thread, int team) { return static_cast<int>(static_cast<int64_t>(items) * thread / team); }
+
 struct alignas(64) Counter {
     std::atomic<int> next{0};
 };
@@ -74,18 +78,23 @@ void run_phases(int count, const std::function<int(int)>& items,
                 const std::function<void(int phase, int item, Scratch& scratch)>& run) {
     const std::lock_guard<std::mutex> alone(running);
     static std::vector<Scratch> scratches;
-    static std::vector<Counter> counters;  // of items taken, a phase each
+    static std::vector<Counter> counters;  // of items taken, for each phase and thread
     const int asked = threads();
     if (scratches.size() < static_cast<size_t>(asked)) scratches.resize(asked);
-    if (counters.size() < static_cast<size_t>(count)) counters = std::vector<Counter>(count);
-    for (int i = 0; i < count; i++) counters[i].next.store(0, std::memory_order_relaxed);
+    const size_t needed = static_cast<size_t>(count) * asked;
+    if (counters.size() < needed) counters = std::vector<Counter>(needed);
+    for (size_t i = 0; i < needed; i++) counters[i].next.store(0, std::memory_order_relaxed);
 
     Barrier barrier;
     const auto work = [&](int thread, int team) {
         for (int phase = 0; phase < count; phase++) {
             const int n = items(phase);
-            for (int i; (i = counters[phase].next.fetch_add(1, std::memory_order_relaxed)) < n;)
-                run(phase, i, scratches[thread]);
+            for (int turn = 0; turn < team; turn++) {
+                const int owner = (thread + turn) % team, end = share(n, owner + 1, team);
+                auto& next = counters[static_cast<size_t>(phase) * asked + owner].next;
+                for (int i; (i = share(n, owner, team) + next.fetch_add(1, std::memory_order_relaxed)) < end;)
+                    run(phase, i, scratches[thread]);
+            }
             barrier.wait(team);
         }
     };

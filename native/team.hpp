@@ -1,5 +1,5 @@
-// Threads that work through phases together: the items of a phase are handed out one by one, and nobody begins a phase
-// before the one before it is done.
+// Threads that work through phases together: each begins with its own share of a phase's items, then takes from the
+// others', and nobody begins a phase before the one before it is done.
 //
 // They are OpenMP's, because torch has its threads from there too: one pool for both, so that no two threads ever wait
 // for the same core. Without OpenMP (macOS), threads are started for each call.
