@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -252,12 +253,30 @@ def test_what_is_no_number_is_not_answered(pair: Pair) -> None:
     assert bool(pair.ours([2, *[PLACE] * 5, *text(30)], audio, last_only=True).isnan().all())
 
 
+def test_audio_tokens_without_sound(pair: Pair) -> None:
+    """A model may sample one: it is a pad token then."""
+    pair.ours(text(20), last_only=True)  # leaves something behind
+    pair.start()
+    ids = [2, PLACE, *text(30), PLACE]
+    agree(pair.ours(ids), pair.torch(ids))
+
+
+def test_in_inference_mode_and_outside(folders: dict[str, Path], small_pieces: None) -> None:
+    decoder = loaded(folders["e2b, int4"])
+    with torch.inference_mode():
+        pair = Pair(decoder, DecoderProgram(decoder))
+        pair.ours([2, PLACE], pair.audio(1), last_only=True)
+    with torch.no_grad():
+        pair.ours([PLACE, 5], pair.audio(1), last_only=True)
+
+
 @pytest.mark.parametrize("threads", [2, 3])
 def test_more_threads(pair: Pair, threads: int) -> None:
     before, ids = torch.get_num_threads(), text(45)
     torch.set_num_threads(threads)
     try:
         given = [pair.ours(ids[:40]), *[pair.ours([id], last_only=True) for id in ids[40:]]]
+        assert import_module(native.MODULE).threads() == threads
     finally:
         torch.set_num_threads(before)
     agree(torch.cat(given), pair.torch(ids))
@@ -301,3 +320,13 @@ def test_what_stands_against_it(folders: dict[str, Path], monkeypatch: pytest.Mo
     decoder = loaded(packed)
     monkeypatch.setattr(native, "missing", lambda: "switched off")
     assert missing(decoder) == "switched off"
+
+
+def test_a_packed_decoder_on_another_device(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tables stay on the CPU, wherever it computes."""
+    monkeypatch.setattr(native, "missing", lambda: None)
+    decoder = loaded(folders["e2b, int4"])
+    for part in (decoder.layers, decoder.norm):
+        part.to("meta")
+    assert next(decoder.buffers()).device.type == "cpu"
+    assert missing(decoder) == "it is not on a CPU"

@@ -36,7 +36,7 @@ def missing(decoder: Decoder) -> str | None:
         return f"activations are {str(decoder.dtype).removeprefix('torch.')}"
     if decoder.lm_head is None or not all(hasattr(module, "bits") for module in [*linears, *tables]):
         return "not all weights are packed"
-    if next(decoder.buffers()).device.type != "cpu":
+    if decoder.device.type != "cpu":
         return "it is not on a CPU"
     return native.missing()
 
@@ -77,13 +77,16 @@ class DecoderProgram:
         self._last: _Recording | None = None
         self._all: _Recording | None = None
 
+    @torch.inference_mode()  # buffers that were made in that mode can't be written to outside of it
     def read(
         self, ids: list[int], audio: Tensor | None, audio_token: int, cache: ProgramCache, *, last_only: bool
     ) -> Tensor:
         """As `Family.read`. With `last_only` the logits lie in the cache, and the next call writes over them."""
         places = np.array(ids, dtype=np.int64)
-        places[places == audio_token] = -1
+        # An audio token without sound, which a model may sample, is the pad token, as in `Decoder.embed`.
+        places[places == audio_token] = self.decoder.config.pad_token_id if audio is None else -1
         with self._alone:
+            native.ready()  # as many threads as torch has now
             recording = self._recording(last_only)
             given = []
             for start in range(0, len(places), recording.rows):
