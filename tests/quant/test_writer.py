@@ -161,6 +161,12 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     assert left(tmp_path) == []
 
 
+def test_the_folder_one_stands_in_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="name a new folder"), new_folder(Path(), 10):
+        pass
+
+
 def test_what_is_there_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("x")

@@ -103,7 +103,7 @@ def new_folder(out: Path, size: int) -> Iterator[Path]:
         size: how many bytes will be written.
 
     Raises:
-        OptionError: `out` is there and not empty, or has no parent.
+        OptionError: `out` is there and not empty, is no folder's name, or has no parent.
         AuricleError: the disk hasn't so many bytes free, fills up on the way, or can't be written to.
     """
     _require_free(out, size)
@@ -135,6 +135,8 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 def _require_free(out: Path, size: int) -> None:
+    if not out.name:  # "." or "/"
+        raise OptionError(f"{out} can't be replaced: name a new folder")
     if out.is_dir():
         if any(out.iterdir()):
             raise OptionError(f"{out} is there and not empty: name a new folder")
