@@ -13,7 +13,8 @@ struct Avx512 {
     using I = __m512i;  // sixteen 32-bit integers
     using W = __m512i;  // four 8-bit weights for each of sixteen rows
 
-    // The dot product takes unsigned weights: `prepare` raises them by these, and the kernel takes that back.
+    // The dot product takes unsigned weights: raised by these, int4 as it is stored and int8 by `prepare8`. The kernel
+    // takes that back.
     static constexpr int kRaised4 = 8, kRaised8 = 128;
     // Rows and blocks of a tile of the matrix product: 12 sums of integers, 12 of floats, 4 weights, 1 activation.
     static constexpr int kTileRows = 3, kTileBlocks = 4;

@@ -1,5 +1,5 @@
 // A decoder's forward pass, recorded once and run for every token and prompt: no allocation, no Python between two
-// operations. `auricle/layers/program.py` is how the rest of the package sees it.
+// operations. `auricle/models/gemma4/program.py` records one.
 #pragma once
 
 #include <functional>
@@ -60,7 +60,7 @@ class Program {
     void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
     void gelu_product(Slice gate, Slice up, Slice to, int width);
-    // Cosines and sines of each position, `inverse` angles a position: (rows, 2 * dim / 2).
+    // Cosines of each position's `half` angles, then their sines: (rows, 2 * half). The angles are position * inverse.
     void angles(Slice to, const float* inverse, int half);
     void rotate(Slice x, int heads, int dim, Slice angles);
     void store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype);
