@@ -119,7 +119,7 @@ class _Recording:
         config = self.config = decoder.config
         self.decoder, self.rows, self.last_only = decoder, rows, last_only
         self.program = native.ready().Program(rows)
-        self._kept: list[Any] = []  # what the program points to
+        self._kept: list[Tensor] = []  # what the program points to, whatever becomes of the modules
         self._bf16 = decoder.dtype == torch.bfloat16
         width, inner, layers = config.hidden_size, config.hidden_size_per_layer_input, config.num_hidden_layers
         heads = config.num_attention_heads * max(config.head_dim, config.global_head_dim)
@@ -198,9 +198,8 @@ class _Recording:
 
     def _mlp(self, layer: DecoderLayer) -> None:
         parts = (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
-        self._kept += parts
         self._norm(layer.pre_feedforward_layernorm, self.x, self.h)
-        self.program.gated(self.h, *(native.matrix(part) for part in parts), self.h)
+        self.program.gated(self.h, *(self._matrix(part) for part in parts), self.h)
         scale = 1.0 if self.config.hidden_size_per_layer_input else float(layer.layer_scalar)
         self._norm(layer.post_feedforward_layernorm, self.h, self.x, add=True, scale=scale)
 
@@ -226,8 +225,7 @@ class _Recording:
         return self.program.buffer(width, last), 0
 
     def _linear(self, x: Place, *products: tuple[nn.Module, Place]) -> None:
-        self._kept += [linear for linear, _ in products]
-        self.program.linear(x, [(native.matrix(linear), to) for linear, to in products])
+        self.program.linear(x, [(self._matrix(linear), to) for linear, to in products])
 
     def _norm(
         self,
@@ -247,8 +245,12 @@ class _Recording:
         self.program.rms_norm(x, to, width, groups, weight, norm.eps if eps is None else eps, add, scale)
 
     def _table(self, table: Any) -> tuple[Tensor, Tensor, int, int, int]:
-        self._kept.append(table)
-        return table.weight, table.scales, table.size, table.width, table.bits
+        return self._keep(table.weight), self._keep(table.scales), table.size, table.width, table.bits
+
+    def _matrix(self, linear: nn.Module) -> tuple[Tensor, Tensor, int, int, int]:
+        matrix = native.matrix(linear)
+        self._kept += matrix[:2]
+        return matrix
 
     def _factor(self, table: Lookup) -> float:
         """A table's scale, rounded as the decoder's dtype rounds it."""
