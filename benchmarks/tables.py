@@ -115,7 +115,8 @@ def quality(result: dict[str, Any]) -> str:
     note = (
         f"Word error rate over {words['words']} words that `tiny` never heard in training, on the same clips. Logits: "
         f"relative error ||l - l_ref|| / ||l_ref|| with random weights of {result['logits']['preset']}'s size and "
-        f"{result['logits']['seconds']:g} s of sound, against {result['logits']['reference']}. {result['date']}; made "
+        f"{result['logits']['seconds']:g} s of sound, against {result['logits']['reference']}. A random "
+        f"network amplifies any rounding, as the row of bf16 shows, whose weights are exact. {result['date']}; made "
         "by `python -m benchmarks.quality`."
     )
     return f"{_table(head, rows, right=range(1, len(head)))}\n\n{note}"
