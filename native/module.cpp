@@ -168,13 +168,14 @@ class Bound {
         program_.rotate(slice(x), heads, dim, slice(angles));
     }
     void store(Place keys, Place values, int kv_heads, int dim, int cache, bool bf16) {
-        expect(dim % 2 == 0, "a cached head has an even number of dimensions");
+        expect(cache >= 0 && dim % 2 == 0, "a cached head has an even number of dimensions, and a cache a number");
         check(keys, kv_heads * dim), check(values, kv_heads * dim);
         caches_ = std::max(caches_, cache + 1);
         program_.store(slice(keys), slice(values), kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32);
     }
     void attend(Place q, Place to, int heads, int kv_heads, int dim, int cache, bool bf16, int64_t window,
                 float scale) {
+        expect(cache >= 0 && dim % 2 == 0, "a cached head has an even number of dimensions, and a cache a number");
         check(q, heads * dim), check(to, heads * dim);
         expect(kv_heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= kQueryRows, "heads don't divide");
         caches_ = std::max(caches_, cache + 1);
@@ -205,7 +206,7 @@ class Bound {
             held.push_back({reinterpret_cast<uint32_t*>(caches(i, 0)), reinterpret_cast<uint32_t*>(caches(i, 1)), caches(i, 2)});
         }
         const nb::gil_scoped_release others_may_run;
-        program_.run({static_cast<int>(ids.size()), start, held.data(), ids.data()}, finish);
+        program_.run({static_cast<int>(ids.size()), start, held.data(), ids.data(), threads()}, finish);
     }
 
   private:
@@ -234,18 +235,20 @@ NB_MODULE(_native, m) {
         .def(nb::init<int>(), nb::arg("max_rows"))
         .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
-        .def("lookup", &Bound::lookup)
-        .def("linear", &Bound::linear)
-        .def("gated", &Bound::gated)
+        // What a program keeps pointers to must not be a converted copy.
+        .def("lookup", &Bound::lookup, nb::arg("rows").noconvert(), nb::arg("to"), nb::arg("factor"), nb::arg("absent"))
+        .def("linear", &Bound::linear, nb::arg("x"), nb::arg("matrices").noconvert())
+        .def("gated", &Bound::gated, nb::arg("x"), nb::arg("gate").noconvert(), nb::arg("up").noconvert(),
+             nb::arg("down").noconvert(), nb::arg("to"))
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
-             nb::arg("weight").none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
+             nb::arg("weight").noconvert().none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
         .def("gelu_product", &Bound::gelu_product)
-        .def("angles", &Bound::angles)
+        .def("angles", &Bound::angles, nb::arg("to"), nb::arg("inverse").noconvert())
         .def("rotate", &Bound::rotate)
         .def("store", &Bound::store)
         .def("attend", &Bound::attend)
         .def("keep_last", &Bound::keep_last)
-        .def("rescore", &Bound::rescore)
+        .def("rescore", &Bound::rescore, nb::arg("x"), nb::arg("logits"), nb::arg("rows").noconvert(), nb::arg("count"))
         .def("soft_cap", &Bound::soft_cap)
         .def("run", &Bound::run);
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <numeric>
@@ -48,8 +47,8 @@ Quantised view(Held& held, int groups) {
 }
 
 // How one position's attention is cut: enough for all threads, not smaller than what attention takes at a time.
-int64_t attend_part(int64_t positions) {
-    const int64_t wanted = (positions + 2 * threads() - 1) / (2 * threads());
+int64_t attend_part(int64_t positions, int team) {
+    const int64_t wanted = (positions + 2 * team - 1) / (2 * team);
     const int64_t part = std::max<int64_t>(wanted, (positions + kMaxParts - 1) / kMaxParts);
     return (part + kLanes - 1) / kLanes * kLanes;
 }
@@ -319,14 +318,14 @@ void Program::attend(Slice q, Slice to, int heads, int kv_heads, int dim, int ca
     // One position is cut along its keys, many are cut into some at a time.
     const auto pieces = [=](const Pass& pass) {
         if (pass.rows > 1) return pieces_of(pass.rows, queries);
-        const int64_t positions = pass.start + 1 - oldest(pass.start, window), size = attend_part(positions);
+        const int64_t positions = pass.start + 1 - oldest(pass.start, window), size = attend_part(positions, pass.team);
         return static_cast<int>((positions + size - 1) / size);
     };
     add([=](const Pass& pass) { return kv_heads * pieces(pass); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
             const int head = item % kv_heads, piece = item / kv_heads;
             if (pass.rows == 1) {
-                const int64_t first = oldest(pass.start, window), size = attend_part(pass.start + 1 - first);
+                const int64_t first = oldest(pass.start, window), size = attend_part(pass.start + 1 - first, pass.team);
                 const int64_t begin = first + piece * size;
                 auto* words = static_cast<uint32_t*>(scratch.bytes(4 * attend_scratch(group, dim)));
                 return k_.attend(attended(pass, head, 0, 1), begin, std::min(begin + size, pass.start + 1),
@@ -392,7 +391,7 @@ void Program::soft_cap(Slice x, int width, float cap) {
 
 void Program::run(const Pass& pass, bool finish) {
     if (pass.rows < 1 || pass.rows > max_rows_) throw std::invalid_argument("a pass has 1 to max_rows rows");
-    const Pass last{1, pass.start + pass.rows - 1, pass.caches, pass.ids + pass.rows - 1};
+    const Pass last{1, pass.start + pass.rows - 1, pass.caches, pass.ids + pass.rows - 1, pass.team};
     int count = 0;
     while (count < static_cast<int>(steps_.size()) && (finish || !steps_[count].last)) count++;
     const auto of = [&](int i) -> const Pass& { return steps_[i].last ? last : pass; };

@@ -28,6 +28,7 @@ struct Pass {
     int64_t start = 0;
     const Cache* caches = nullptr;  // by layer
     const int64_t* ids = nullptr;   // of the tokens; negative where there is no text
+    int team = 1;                   // threads: asked for once, so that all cut the work alike
 };
 
 // An embedding table of packed rows (auricle/quant/table.py): int8 with a float for each row, or int4 with a half for

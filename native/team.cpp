@@ -1,8 +1,10 @@
 #include "team.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #ifdef _OPENMP
 #include <omp.h>

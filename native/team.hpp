@@ -5,11 +5,9 @@
 // for the same core. Without OpenMP (macOS), threads are started for each call.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <vector>
 
 namespace auricle {
 

@@ -54,7 +54,7 @@ class ScriptedFamily:
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
         return Prompt([7] * (self.prompt_tokens + sum(tokens)), ["scripted"])
 
-    def new_cache(self) -> list[int]:
+    def new_cache(self, *, observed: bool = False) -> list[int]:
         return []
 
     def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:

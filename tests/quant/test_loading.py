@@ -198,6 +198,20 @@ def test_where_they_do_not_a_note_says_why(packed: dict[str, Path], e2b: Path) -
 
 
 @pytest.mark.skipif(native.missing() is not None, reason="no kernels here")
+def test_a_decoder_that_is_no_program_says_so(packed: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auricle.models.gemma4.family.missing", lambda decoder: "not all weights are packed")
+    (note,) = load(str(packed["int4"])).backend.notes
+    assert note.endswith("runs layer by layer, slower than it could: not all weights are packed")
+
+
+def test_a_trace_sees_every_layer(e2b: Path, packed: dict[str, Path]) -> None:
+    traces = [load(str(folder)).ask(sound(), "?", max_tokens=2, trace=True).trace for folder in (e2b, packed["int4"])]
+    names = [[activation["name"] for activation in trace["activations"]] for trace in traces if trace is not None]
+    assert names[0] == names[1]
+    assert any("language_model.layers" in name for name in names[0])
+
+
+@pytest.mark.skipif(native.missing() is not None, reason="no kernels here")
 def test_a_dtype_that_they_do_not_know(packed: dict[str, Path]) -> None:
     (note,) = load(str(packed["int8"]), dtype="float16").backend.notes
     assert "can't run it here (they know no float16)" in note

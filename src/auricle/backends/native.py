@@ -30,7 +30,7 @@ class NativeBackend:
         checkpoint = Checkpoint(find(model))
         self.family = open_family(checkpoint)
         self.family.load(chosen, choose_dtype(dtype, chosen, self.family.parameters()))
-        self.notes = tuple(_notes(checkpoint, chosen, self.family.dtype))
+        self.notes = (*_notes(checkpoint, chosen, self.family.dtype), *self.family.notes)
         self.rate = self.family.rate
         self.max_clip_seconds = self.family.max_clip_seconds
         self.load_s = time.perf_counter() - begun

@@ -151,7 +151,7 @@ def _decode(
     """Prefill, then a token at a time until a stop token, a stop string, `max_tokens` or the end of the context."""
     sampler = Sampler(sampling, prompt.ids)
     writer = _Writer(Detokenizer(family.codec), sampling.stop, family.hidden_span)
-    cache = family.new_cache()
+    cache = family.new_cache(observed=trace is not None)
     begun = clock.mark()
     if trace is None:
         logits = family.read(prompt.ids, audio, cache)[-1]

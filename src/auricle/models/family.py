@@ -39,6 +39,7 @@ class Family(Protocol):
     max_clip_seconds: float
     context: int  # tokens, prompt and answer together
     stop_ids: frozenset[int]
+    notes: tuple[str, ...]  # what the user should know of how it was loaded
     hidden_span: tuple[int, int] | None  # ids that open and close what is not part of the answer (thinking)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> None:
@@ -59,8 +60,8 @@ class Family(Protocol):
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
         """Renders messages; `tokens` is how many audio tokens each clip has, in order."""
 
-    def new_cache(self) -> Any:
-        """Keys and values of a new request."""
+    def new_cache(self, *, observed: bool = False) -> Any:
+        """Keys and values of a new request; `observed` has every module run by itself, so that hooks see it."""
 
     def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
         """Takes ids (and the audio tokens at their places) up into the cache -> `(tokens or 1, vocabulary)` logits."""

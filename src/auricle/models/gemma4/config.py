@@ -71,6 +71,11 @@ class RopeConfig:
     rope_type: str = "default"  # "default", or "proportional": only a part of the head rotates
     partial_rotary_factor: float = 1.0
 
+    @property
+    def rotated(self) -> float:
+        """The part of the head that rotates."""
+        return self.partial_rotary_factor if self.rope_type == "proportional" else 1.0
+
     def __post_init__(self) -> None:
         _require(
             self.rope_type in ("default", "proportional"),

@@ -313,6 +313,5 @@ class Decoder(nn.Module):
     def _turning(self, device: torch.device) -> dict[str, Tensor]:
         sizes, made = {SLIDING: self.config.head_dim, FULL: self.config.global_head_dim}, {}
         for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
-            rotated = settings.partial_rotary_factor if settings.rope_type == "proportional" else 1.0
-            made[kind] = frequencies(sizes[kind], settings.rope_theta, rotated).to(device)
+            made[kind] = frequencies(sizes[kind], settings.rope_theta, settings.rotated).to(device)
         return made

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, PromptError
+from auricle.layers import native
 from auricle.layers.packing import read_packing
 from auricle.models.family import Prompt
 from auricle.models.gemma4.config import Gemma4Config
@@ -60,6 +61,7 @@ class Gemma4Family:
         self.stop_ids = self._stop_ids()
         opening, closing = self.codec.id("<|channel>"), self.codec.id("<channel|>")
         self.hidden_span = (opening, closing) if opening is not None and closing is not None else None
+        self.notes: tuple[str, ...] = ()
         self.packing = read_packing(checkpoint.config, checkpoint.folder)
         self.model = outline(self.config, self.packing)
 
@@ -67,7 +69,14 @@ class Gemma4Family:
         self.device, self.dtype = device, dtype
         load_weights(self.model, self.checkpoint, device, dtype)
         decoder = self.model.language_model
-        self._program = DecoderProgram(decoder) if missing(decoder) is None else None
+        against = missing(decoder)
+        self._program = DecoderProgram(decoder) if against is None else None
+        if (
+            against is not None
+            and self.packing is not None
+            and native.takes(torch.empty(0, dtype=dtype, device=device))
+        ):
+            self.notes = (f"{self.checkpoint.folder} runs layer by layer, slower than it could: {against}",)
         self._graph = DecoderGraph(decoder) if device.type == "cuda" else None
 
     def parameters(self) -> int:
@@ -103,12 +112,15 @@ class Gemma4Family:
             raise PromptError(f"the prompt has {placed} audio tokens for {sum(tokens)} that the encoder gives")
         return Prompt(ids, self._layout(ids))
 
-    def new_cache(self) -> Cache | ProgramCache:
-        return Cache(self.config.text) if self._program is None else ProgramCache(self.model.language_model)
+    def new_cache(self, *, observed: bool = False) -> Cache | ProgramCache:
+        if self._program is None or observed:
+            return Cache(self.config.text)
+        return ProgramCache(self.model.language_model)
 
     def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
         decoder, placeholder = self.model.language_model, self.config.audio_token_id
-        if self._program is not None:
+        if isinstance(cache, ProgramCache):
+            assert self._program is not None, "its cache is a program's"
             return self._program.read(ids, audio, placeholder, cache, last_only=last_only)
         if self._graph is not None:
             if len(ids) == 1 and audio is None and cache.length:

@@ -143,9 +143,8 @@ class _Recording:
     def _record(self) -> None:
         decoder, config, program = self.decoder, self.config, self.program
         for kind, settings in ((SLIDING, config.rope_sliding), (FULL, config.rope_full)):
-            rotated = settings.partial_rotary_factor if settings.rope_type == "proportional" else 1.0
             size = config.head_dim if kind == SLIDING else config.global_head_dim
-            program.angles(self.angles[kind], self._keep(frequencies(size, settings.rope_theta, rotated)))
+            program.angles(self.angles[kind], self._keep(frequencies(size, settings.rope_theta, settings.rotated)))
         program.lookup(self._table(decoder.embed_tokens), self.x, self._factor(decoder.embed_tokens), -1)
         if config.hidden_size_per_layer_input:
             self._per_layer_inputs()
