@@ -114,7 +114,7 @@ def _make_room(work: Path, old: Path | None, source: RandomCheckpoint, scheme: s
     free = shutil.disk_usage(work).free
     if free < needed:
         raise InputError(
-            f"{source.preset} in {scheme} needs {needed / 1e9:.1f} GB of disk, and {work} has {free / 1e9:.1f} GB "
+            f"{source.preset} in {scheme} needs {needed / 1e9:.2g} GB of disk, and {work} has {free / 1e9:.2g} GB "
             "free: free some, or name another place with --work"
         )
 
