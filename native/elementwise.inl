@@ -74,25 +74,7 @@ typename T::F exponential(typename T::F x) {
 }
 
 template <class T>
-void rms_norm(const float* x, const float* weight, float* dst, int width, float eps, bool add, float scale) {
-    using F = typename T::F;
-    F squares = T::zero();
-    for (int i = 0; i < width; i += kLanes) {
-        const F v = load_part<T>(x + i, width - i);
-        squares = T::fma(v, v, squares);
-    }
-    const F factor = T::set(1.0f / std::sqrt(T::sum(squares) / static_cast<float>(width) + eps));
-    for (int i = 0; i < width; i += kLanes) {
-        const int n = width - i;
-        F v = T::mul(load_part<T>(x + i, n), factor);
-        if (weight) v = T::mul(v, load_part<T>(weight + i, n));
-        if (add) v = T::add(v, load_part<T>(dst + i, n));
-        store_part<T>(dst + i, T::mul(v, T::set(scale)), n);
-    }
-}
-
-template <class T>
-void rms_norm_as(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps) {
+void rms_norm(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps, bool add, float scale) {
     using F = typename T::F;
     F squares = T::zero();
     for (int i = 0; i < width; i += kLanes) {
@@ -104,7 +86,8 @@ void rms_norm_as(const void* x, Dtype dtype, const float* weight, void* to, int 
         const int n = width - i;
         F v = T::mul(load_as<T>(x, dtype, i, n), factor);
         if (weight) v = T::mul(v, load_part<T>(weight + i, n));
-        store_as<T>(to, dtype, i, v, n);
+        if (add) v = T::add(v, load_as<T>(to, dtype, i, n));
+        store_as<T>(to, dtype, i, T::mul(v, T::set(scale)), n);
     }
 }
 

@@ -63,10 +63,9 @@ struct Kernels {
     // One row of a packed table times `factor`.
     void (*unpack_row)(const uint8_t* weight, const void* scales, Bits bits, int width, int64_t row, float factor,
                        float* to);
-    // A row of either type over its root mean square, times the weight, to the same type.
-    void (*rms_norm_as)(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps);
-    // dst = ((add ? dst : 0) + weight * x / rms(x)) * scale, over `width` numbers; no weight is all ones.
-    void (*rms_norm)(const float* x, const float* weight, float* dst, int width, float eps, bool add, float scale);
+    // to = ((add ? to : 0) + weight * x / rms(x)) * scale, rows of one type; no weight is all ones.
+    void (*rms_norm)(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps, bool add,
+                     float scale);
     void (*gelu_product)(const float* gate, const float* up, float* dst, int count);  // gelu(gate) * up, tanh form
     void (*rotate)(float* x, const float* cos, const float* sin, int dim);            // pairs (i, i + dim / 2)
     void (*convert)(const float* x, void* to, Dtype dtype, int count);

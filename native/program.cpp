@@ -94,8 +94,8 @@ void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weig
         1, [=](int) { return items; },
         [=](int, int item, Scratch&) {
             for (int row = item * kNormRows; row < std::min(rows, (item + 1) * kNormRows); row++)
-                kernels().rms_norm_as(static_cast<const uint8_t*>(x) + row * row_bytes, dtype, weight,
-                                      static_cast<uint8_t*>(to) + row * row_bytes, width, eps);
+                kernels().rms_norm(static_cast<const uint8_t*>(x) + row * row_bytes, dtype, weight,
+                                      static_cast<uint8_t*>(to) + row * row_bytes, width, eps, false, 1.0f);
         });
 }
 
@@ -249,7 +249,8 @@ void Program::rms_norm(Slice from, Slice to, int width, int groups, const float*
     add([](const Pass& pass) { return pass.rows; },
         [=, this](const Pass&, int row, Scratch&) {
             for (int g = 0; g < groups; g++)
-                k_.rms_norm(at(from, row) + g * width, weight, at(to, row) + g * width, width, eps, add_to, scale);
+                k_.rms_norm(at(from, row) + g * width, Dtype::f32, weight, at(to, row) + g * width, width, eps, add_to,
+                            scale);
         });
 }
 

@@ -10,7 +10,7 @@ namespace {
 
 template <class T>
 constexpr Kernels table(const char* name) {
-    return {name,      quantise<T>, product<T>,  pack_groups<T>, unpack_row<T>, rms_norm_as<T>, rms_norm<T>, gelu_product<T>,
+    return {name,      quantise<T>, product<T>,  pack_groups<T>, unpack_row<T>, rms_norm<T>, gelu_product<T>,
             rotate<T>, convert<T>,  soft_cap<T>, highest<T>, attend<T>,     attend_merge<T>};
 }
 

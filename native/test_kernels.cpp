@@ -229,13 +229,13 @@ void check_norms(const Kernels& k) {
             const double factor = 1 / std::sqrt(squares / width + 1e-6);
             const auto normed = [&](int i) { return x[i] * factor * (weighted ? weight[i] : 1); };
             Floats y = before;
-            k.rms_norm(x.data(), weighted ? weight.data() : nullptr, y.data(), width, 1e-6f, true, 0.5f);
+            k.rms_norm(x.data(), Dtype::f32, weighted ? weight.data() : nullptr, y.data(), width, 1e-6f, true, 0.5f);
             for (int i = 0; i < width; i++)
                 near(y[i], (normed(i) + before[i]) / 2, 1e-6 * (std::fabs(normed(i)) + std::fabs(before[i])));
             Typed to(x, Dtype::bf16);
-            k.rms_norm_as(x.data(), Dtype::f32, weighted ? weight.data() : nullptr, y.data(), width, 1e-6f);
+            k.rms_norm(x.data(), Dtype::f32, weighted ? weight.data() : nullptr, y.data(), width, 1e-6f, false, 1.0f);
             for (int i = 0; i < width; i++) near(y[i], normed(i), 1e-6 * std::fabs(normed(i)));
-            k.rms_norm_as(to.data(), Dtype::bf16, weighted ? weight.data() : nullptr, to.data(), width, 1e-6f);
+            k.rms_norm(to.data(), Dtype::bf16, weighted ? weight.data() : nullptr, to.data(), width, 1e-6f, false, 1.0f);
             for (int i = 0; i < width; i++) near(to[i], normed(i), 0.02 * std::fabs(normed(i)));  // x is rounded too
         }
 }
