@@ -21,7 +21,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., width)` -> the same shape and dtype."""
-        if not torch.is_grad_enabled() and native.takes(x):  # torch's operators take ten times as long
+        if not torch.is_grad_enabled() and native.takes(x):  # of 750 rows, torch's operators take 2 to 3 times as long
             return native.rms_norm(x, self.weight, self.eps)
         h = x.float()
         h = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + self.eps)
