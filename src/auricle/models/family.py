@@ -28,6 +28,20 @@ class Prompt:
     layout: list[str]  # for people: a line for each stretch of text or audio
 
 
+class Ear(Protocol):
+    """Hears one clip while it comes in."""
+
+    samples: int  # heard so far
+    tokens: int  # given so far
+    mel_s: float  # spent on features so far
+
+    def hear(self, samples: NDArray[np.float32], *, last: bool = False) -> Tensor:
+        """The next `(samples,)`, any number of them -> `(tokens, hidden)` that have become final, often none.
+
+        `last` ends the clip: all its tokens are final then.
+        """
+
+
 class Family(Protocol):
     """A loaded checkpoint of one family: sound to audio tokens, messages to a prompt, tokens to logits."""
 
@@ -56,6 +70,12 @@ class Family(Protocol):
 
     def encode(self, features: NDArray[np.float32]) -> Tensor:
         """`(frames, mels)` -> `(tokens, hidden)`, on `device` and in `dtype`."""
+
+    def check_clip(self, samples: int) -> None:
+        """A clip of so many samples that is too short or too long is a SoundError."""
+
+    def ear(self) -> Ear | None:
+        """Begins to hear a clip piece by piece; None where the encoder needs the whole of it at once."""
 
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
         """Renders messages; `tokens` is how many audio tokens each clip has, in order."""

@@ -2,7 +2,9 @@
 
 What is unusual:
 - Causal but for one frame: attention and convolutions look only back; each of the two stride-2 convolutions looks one
-  input frame ahead. So the encoder can stream exactly: token p is final once mel frame 4p + 3 is there.
+  input frame ahead. So the encoder can stream exactly: token p is final once mel frame 4p + 3 is there. What it has to
+  remember for that is an `EncoderState`, of the same size however long the clip; a whole clip is the same pass with
+  nothing before it.
 - Attention is local, in chunks of 12: a query sees itself and the 11 tokens before it (the reference's mask; the
   chunk's keys reach 12 back). Its logits are soft-capped at 50 and computed in float32, with a finite mask value:
   -1e9 in float16 would be -inf and a fully masked row NaN.
@@ -16,6 +18,7 @@ Layout and constants: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Mod
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +27,33 @@ from torch import Tensor, nn
 from auricle.layers.linear import Linear, clipped
 from auricle.layers.norms import RMSNorm
 from auricle.models.gemma4.config import AudioConfig
+
+
+FRAMES = 4  # of mel, that become one token
+LOOKBACK = 3  # frames before a token's own that reach it through the two convolutions
+
+
+@dataclass
+class LayerState:
+    """What a conformer layer needs of the tokens before the next ones; None before the first."""
+
+    keys: Tensor | None = None  # (batch, past_context, heads, head_dim), float32, zeros where nothing was
+    values: Tensor | None = None
+    convolved: Tensor | None = None  # (batch, conv_kernel_size - 1, hidden): what went into the convolution
+
+
+@dataclass
+class EncoderState:
+    """What the encoder needs of the beginning of a clip to go on with it."""
+
+    layers: list[LayerState]
+    frames: Tensor | None = None  # (batch, LOOKBACK, mels)
+    tokens: int = 0  # given so far
+
+    @classmethod
+    def of(cls, config: AudioConfig) -> EncoderState:
+        """That of a clip not yet begun."""
+        return cls([LayerState() for _ in range(config.num_hidden_layers)])
 
 
 class ClippedLinear(nn.Module):
@@ -53,15 +83,19 @@ class ClippedLinear(nn.Module):
 
 
 class SubsampleLayer(nn.Module):
-    """A 3x3 convolution of stride 2 over (frames, frequencies), LayerNorm over channels, ReLU."""
+    """A 3x3 convolution of stride 2 over (frames, frequencies), LayerNorm over channels, ReLU.
+
+    Frequencies are padded by one on either side as in the reference; frames are padded by `Subsample`, which knows what
+    stands before them.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, eps: float) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=(0, 1), bias=False)
         self.norm = nn.LayerNorm(out_channels, eps=eps, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, channels, frames, frequencies)` -> `(batch, out_channels, ceil(frames/2), frequencies/2)`."""
+        """`(batch, channels, 2 n + 1, frequencies)` -> `(batch, out_channels, n, frequencies / 2)`."""
         # Channels last: the norm then reads contiguous memory, and the second convolution runs twice as fast on a CPU.
         x = self.conv(x.contiguous(memory_format=torch.channels_last))
         return F.relu(self.norm(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
@@ -77,14 +111,28 @@ class Subsample(nn.Module):
         self.layer1 = SubsampleLayer(first, second, config.rms_norm_eps)
         self.input_proj_linear = Linear(first // 4 * second, config.hidden_size)
 
-    def forward(self, mel: Tensor, frames: Tensor | None) -> Tensor:
-        """`(batch, frames, mels)` -> `(batch, tokens, hidden)`; frames past a clip's own count as zeros."""
-        x = mel.unsqueeze(-1).permute(0, 3, 1, 2)  # one channel, and that last in memory from the beginning
-        for layer in (self.layer0, self.layer1):
-            if frames is not None:
-                x = x * _valid(frames, x.shape[2])[:, None, :, None].to(x.dtype)
-                frames = (frames + 1) // 2
-            x = layer(x)
+    def forward(self, mel: Tensor, frames: Tensor | None, state: EncoderState | None = None) -> Tensor:
+        """`(batch, frames, mels)` -> `(batch, tokens, hidden)`.
+
+        Frames past a clip's own (`frames`, `(batch,)`) count as zeros, also within the last token. With a state the
+        frames go on where those before ended: these must have been a multiple of four.
+        """
+        given = mel.shape[1]
+        if frames is not None:
+            mel = mel * _valid(frames, given)[..., None].to(mel.dtype)
+        before = None if state is None else state.frames
+        mel = F.pad(mel, (0, 0, LOOKBACK, 0)) if before is None else torch.cat([before, mel], dim=1)
+        if state is not None:
+            state.frames = mel[:, -LOOKBACK:].clone()  # a view would keep all of it in memory
+        x = F.pad(mel, (0, 0, 0, -given % FRAMES))
+        # One channel, and that last in memory from the beginning.
+        x = self.layer0(x.unsqueeze(-1).permute(0, 3, 1, 2))
+        # The first layer's outputs that stand past the end are zeros, not what it makes of the last frame and padding.
+        if frames is not None:
+            x = x * _valid((frames + LOOKBACK) // 2, x.shape[2])[:, None, :, None].to(x.dtype)
+        elif given % FRAMES:
+            x = F.pad(x[:, :, : (given + LOOKBACK) // 2], (0, 0, 0, x.shape[2] - (given + LOOKBACK) // 2))
+        x = self.layer1(x)
         return self.input_proj_linear(x.permute(0, 2, 3, 1).flatten(2))  # flattened as (frequency, channel)
 
 
@@ -120,13 +168,14 @@ class Attention(nn.Module):
         self.relative_k_proj = Linear(width, width)
         self.per_dim_scale = nn.Parameter(torch.zeros(config.head_dim))
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor, state: LayerState | None = None) -> Tensor:
         """Attends within chunks.
 
         Args:
             x: `(batch, tokens, hidden)`.
             positions: `(distances, hidden)`, sinusoids of the distances 12, 11, ... 0.
             mask: `(chunks, chunk, context)`, or with a leading batch, true where a query may look.
+            state: holds the keys and values of the tokens before, and takes up those of x.
         """
         config = self.config
         batch, tokens, _ = x.shape
@@ -137,6 +186,11 @@ class Attention(nn.Module):
         k = self.k_proj(x).float().view(heads) * (math.log(1 + math.e) / math.log(2))
         v = self.v_proj(x).float().view(heads)
 
+        past = config.past_context
+        k = _after(k, past, None if state is None else state.keys)
+        v = _after(v, past, None if state is None else state.values)
+        if state is not None:
+            state.keys, state.values = k[:, -past:].clone(), v[:, -past:].clone()
         q = self._chunks(q)  # (batch, heads, chunks, chunk, dim)
         k, v = self._contexts(k), self._contexts(v)  # (batch, heads, chunks, context, dim)
         relative = self.relative_k_proj(positions).float().view(-1, *heads[2:]).permute(1, 2, 0)  # (heads, dim, dists)
@@ -154,9 +208,9 @@ class Attention(nn.Module):
         return x.unflatten(1, (-1, size)).permute(0, 3, 1, 2, 4)
 
     def _contexts(self, x: Tensor) -> Tensor:
-        """`(batch, tokens, heads, dim)` -> `(batch, heads, chunks, context, dim)`: each chunk and what is before it."""
+        """`(batch, past + tokens, heads, dim)` -> `(batch, heads, chunks, context, dim)`: each chunk and its past."""
         size, past = self.config.attention_chunk_size, self.config.past_context
-        x = F.pad(x, (0, 0, 0, 0, past, -x.shape[1] % size))
+        x = F.pad(x, (0, 0, 0, 0, 0, (past - x.shape[1]) % size))
         return x.unfold(1, size + past, size).permute(0, 2, 1, 4, 3)
 
     def _shift(self, x: Tensor) -> Tensor:
@@ -184,18 +238,22 @@ class LightConv(nn.Module):
         self.conv_norm = RMSNorm(width, config.rms_norm_eps)
         self.limit = config.gradient_clipping
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, state: LayerState | None = None) -> Tensor:
         h = F.glu(self.linear_start(self.pre_layer_norm(x)), dim=-1)
+        past = self.depthwise_conv1d.weight.shape[2] - 1
+        h = _after(h, past, None if state is None else state.convolved)
+        if state is not None:
+            state.convolved = h[:, -past:].clone()
         return x + self.linear_end(F.silu(self.conv_norm(_clip(self._convolve(h), self.limit))))
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """Each channel over the token and those before it: `(batch, tokens, hidden)` -> the same.
+        """Each channel over the token and those before it: `(batch, kernel - 1 + tokens, hidden)` -> one a token.
 
         As a picture one pixel wide whose channels are last, as they lie in memory: on a CPU, torch takes 6 (bfloat16)
         to 20 (float32) times as long to convolve them as rows.
         """
         weight = self.depthwise_conv1d.weight[..., None]  # (hidden, 1, kernel, 1)
-        x = F.pad(x, (0, 0, weight.shape[2] - 1, 0))[:, :, None].permute(0, 3, 1, 2)  # (batch, hidden, tokens, 1)
+        x = x[:, :, None].permute(0, 3, 1, 2)  # (batch, hidden, kernel - 1 + tokens, 1)
         return F.conv2d(x, weight, groups=len(weight))[..., 0].transpose(1, 2)
 
 
@@ -213,11 +271,11 @@ class ConformerLayer(nn.Module):
         self.norm_out = RMSNorm(config.hidden_size)
         self.limit = config.gradient_clipping
 
-    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor, state: LayerState | None = None) -> Tensor:
         x = self.feed_forward1(x)
-        h = self.self_attn(self.norm_pre_attn(_clip(x, self.limit)), positions, mask)
+        h = self.self_attn(self.norm_pre_attn(_clip(x, self.limit)), positions, mask, state)
         x = x + self.norm_post_attn(_clip(h, self.limit))
-        x = self.feed_forward2(self.lconv1d(x))
+        x = self.feed_forward2(self.lconv1d(x, state))
         return self.norm_out(_clip(x, self.limit))
 
 
@@ -231,30 +289,42 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList([ConformerLayer(config) for _ in range(config.num_hidden_layers)])
         self.output_proj = Linear(config.hidden_size, config.output_proj_dims, bias=True)
 
-    def forward(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Encodes a batch of clips.
+    def forward(self, mel: Tensor, frames: Tensor | None = None, state: EncoderState | None = None) -> Tensor:
+        """Encodes a batch of clips, or the next stretch of clips that have begun.
 
         Args:
             mel: `(batch, frames, mels)`, shorter clips padded at the end.
             frames: `(batch,)`, each clip's own number of frames; None when no clip is padded.
+            state: of clips that go on, all equally long so far; it is brought up to date. Only a last stretch may be of
+                other than a multiple of four frames.
 
         Returns:
             `(batch, tokens, output_proj_dims)`; of a padded clip the first `ceil(frames / 4)` tokens are real, and
             equal to what the clip gives alone.
         """
-        return self.output_proj(self.conform(self.subsample_conv_projection(mel, frames)))
+        return self.output_proj(self.conform(self.subsample_conv_projection(mel, frames, state), state))
 
-    def conform(self, x: Tensor) -> Tensor:
+    def conform(self, x: Tensor, state: EncoderState | None = None) -> Tensor:
         """The conformer layers: `(batch, tokens, hidden)` -> the same."""
         positions = _sinusoids(self.config, x)
-        mask = _chunk_mask(self.config, x.shape[1], x.device)
-        for layer in self.layers:
-            x = layer(x, positions, mask)
+        before = 0 if state is None else state.tokens
+        mask = _chunk_mask(self.config, x.shape[1], before, x.device)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, positions, mask, None if state is None else state.layers[i])
+        if state is not None:
+            state.tokens += x.shape[1]
         return x
 
 
-def _chunk_mask(config: AudioConfig, tokens: int, device: torch.device) -> Tensor:
-    """`(chunks, chunk, context)`: true where a query may look.
+def _after(x: Tensor, count: int, before: Tensor | None) -> Tensor:
+    """`(batch, tokens, ...)` with the `count` tokens that stood before it in front, or zeros where none did."""
+    if before is None:
+        before = x.new_zeros(x.shape[0], count, *x.shape[2:])
+    return torch.cat([before, x], dim=1)
+
+
+def _chunk_mask(config: AudioConfig, tokens: int, before: int, device: torch.device) -> Tensor:
+    """`(chunks, chunk, context)`: true where a query may look; `before` tokens of the clip were read earlier.
 
     Padding needs no mask of its own: it stands after a clip's end, and no query looks ahead.
     """
@@ -262,7 +332,7 @@ def _chunk_mask(config: AudioConfig, tokens: int, device: torch.device) -> Tenso
     chunks = -(-tokens // size)
     query = torch.arange(size, device=device)[:, None]
     key = torch.arange(size + past, device=device)[None, :] - past
-    start = size * torch.arange(chunks, device=device)[:, None, None]
+    start = before + size * torch.arange(chunks, device=device)[:, None, None]
     distance = query - key
     return (distance >= 0) & (distance < past) & (start + key >= 0)
 

@@ -17,7 +17,8 @@ from auricle.layers.packing import read_packing
 from auricle.models.family import Prompt
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
-from auricle.models.gemma4.features import FeatureConfig, feature_settings, log_mel
+from auricle.models.gemma4.ear import Ear
+from auricle.models.gemma4.features import FeatureConfig, check_length, feature_settings, log_mel
 from auricle.models.gemma4.graph import DecoderGraph
 from auricle.models.gemma4.model import outline
 from auricle.models.gemma4.program import DecoderProgram, ProgramCache, missing
@@ -91,6 +92,12 @@ class Gemma4Family:
     def encode(self, features: NDArray[np.float32]) -> Tensor:
         mel = torch.from_numpy(features).to(self.device, self.dtype)
         return self.model.encode(mel[None])[0]
+
+    def check_clip(self, samples: int) -> None:
+        check_length(samples, self.feature_config)
+
+    def ear(self) -> Ear:
+        return Ear(self.model, self.feature_config, self.device, self.dtype)
 
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
         for message in messages:

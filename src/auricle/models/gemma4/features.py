@@ -97,6 +97,23 @@ def feature_settings(checkpoint: Checkpoint) -> dict[str, Any]:
     return nested or checkpoint.json("preprocessor_config.json")
 
 
+def check_length(samples: int, config: FeatureConfig) -> None:
+    """
+    Raises:
+        SoundError: a clip of so many samples is shorter than one frame, or longer than the model takes.
+    """
+    if samples < config.min_samples:
+        raise SoundError(
+            f"the sound has {samples} samples at {config.sampling_rate} Hz; "
+            f"the model needs at least {config.min_samples} ({1000 * config.min_samples / config.sampling_rate:.1f} ms)"
+        )
+    if samples > config.max_samples:
+        raise SoundError(
+            f"the clip is {samples / config.sampling_rate:.2f} s long; "
+            f"the model takes at most {config.max_seconds:g} s a clip: cut it into pieces"
+        )
+
+
 def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -> NDArray[np.float32]:
     """Log-mel frames of one clip.
 
@@ -109,30 +126,41 @@ def log_mel(samples: NDArray[np.float32], config: FeatureConfig | None = None) -
     Raises:
         SoundError: the clip is shorter than one frame, or longer than the model takes.
     """
-    import torch  # here, since `inspect` reads settings with this module and needs no torch
-
     config = config or FeatureConfig()
-    if len(samples) < config.min_samples:
-        raise SoundError(
-            f"the sound has {len(samples)} samples at {config.sampling_rate} Hz; "
-            f"the model needs at least {config.min_samples} ({1000 * config.min_samples / config.sampling_rate:.1f} ms)"
-        )
-    if len(samples) > config.max_samples:
-        raise SoundError(
-            f"the clip is {len(samples) / config.sampling_rate:.2f} s long; "
-            f"the model takes at most {config.max_seconds:g} s a clip: cut it into pieces"
-        )
-    before = config.frame_length // 2
-    padded = np.zeros(before + len(samples) + config.trailing_samples, dtype=np.float32)
-    padded[before : before + len(samples)] = samples
-    # 321 samples are a window, 320 of them are used: a frame is valid when its 321st sample is real audio.
-    windows = np.lib.stride_tricks.sliding_window_view(padded, config.frame_length + 1)[:: config.hop_length, :-1]
-    # The reference windows in float32 and transforms in float64: both roundings show, so both are kept.
-    windowed = (windows * _hann(config.frame_length)).astype(np.float64)
-    spectrum = np.abs(np.fft.rfft(windowed, n=config.fft_length))
-    # With torch's threads: numpy's (OpenBLAS) keep a core busy for tens of milliseconds, while the encoder runs.
-    mel = torch.from_numpy(spectrum) @ torch.from_numpy(_mel_filters(config))
-    return np.log(mel.numpy() + config.mel_floor).astype(np.float32)
+    check_length(len(samples), config)
+    stream = MelStream(config)
+    return stream.add(samples, last=True)
+
+
+class MelStream:
+    """Log-mel frames of one clip as its samples come in: each frame as soon as its last sample is there.
+
+    It remembers less than one window, however long the clip.
+    """
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self.config = config
+        self._rest = np.zeros(config.frame_length // 2, dtype=np.float32)  # what the next window begins with
+
+    def add(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        """`(samples,)`, any number of them -> `(frames, mels)`, often none. `last` adds the silence after a clip."""
+        import torch  # here, since `inspect` reads settings with this module and needs no torch
+
+        config = self.config
+        after = np.zeros(config.trailing_samples if last else 0, dtype=np.float32)
+        sound = np.concatenate([self._rest, samples, after])
+        # 321 samples are a window, 320 of them are used: a frame is valid when its 321st sample is real audio.
+        count = max(0, (len(sound) - config.frame_length - 1) // config.hop_length + 1)
+        self._rest = sound[count * config.hop_length :].copy()
+        if not count:
+            return np.empty((0, config.feature_size), dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(sound, config.frame_length + 1)[:: config.hop_length, :-1]
+        # The reference windows in float32 and transforms in float64: both roundings show, so both are kept.
+        windowed = (windows * _hann(config.frame_length)).astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(windowed, n=config.fft_length))
+        # With torch's threads: numpy's (OpenBLAS) keep a core busy for tens of milliseconds, while the encoder runs.
+        mel = torch.from_numpy(spectrum) @ torch.from_numpy(_mel_filters(config))
+        return np.log(mel.numpy() + config.mel_floor).astype(np.float32)
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from auricle.layers.norms import RMSNorm
 from auricle.layers.packing import DENSE, Packing
 from auricle.models.gemma4.config import AudioConfig, Gemma4Config
 from auricle.models.gemma4.decoder import Decoder
-from auricle.models.gemma4.encoder import Encoder
+from auricle.models.gemma4.encoder import Encoder, EncoderState
 from auricle.models.weights import WholeModel
 
 HEAD, TABLE = "language_model.lm_head", "language_model.embed_tokens"  # one and the same, but in packed checkpoints
@@ -43,9 +43,9 @@ class Gemma4(WholeModel):
             self.audio_tower = Encoder(config.audio)
             self.embed_audio = AudioProjector(config.audio, config.text.hidden_size)
 
-    def encode(self, mel: Tensor, frames: Tensor | None = None) -> Tensor:
+    def encode(self, mel: Tensor, frames: Tensor | None = None, state: EncoderState | None = None) -> Tensor:
         """`(batch, frames, mels)` -> audio tokens `(batch, tokens, hidden)` in the decoder's width; see `Encoder`."""
-        return self.embed_audio(self.audio_tower(mel, frames))
+        return self.embed_audio(self.audio_tower(mel, frames, state))
 
     def checkpoint_name(self, name: str) -> str:
         return f"model.{name}"
