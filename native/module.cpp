@@ -26,6 +26,9 @@ using Array = nb::ndarray<nb::c_contig, nb::device::cpu>;
 using ReadOnly = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 using Floats = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using Ids = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Places = nb::ndarray<const int64_t, nb::shape<-1, 2>, nb::c_contig, nb::device::cpu>;      // request, position
+using Caches = nb::ndarray<const int64_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;  // keys, values, slots
+using Flags = nb::ndarray<const uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Place = std::pair<int, int>;  // buffer, first column
 
 // weight, scales, outputs, inputs, bits
@@ -112,7 +115,7 @@ void pack_groups_of(const Floats& x, const std::vector<float>& divisors,
 
 class Bound {
   public:
-    explicit Bound(int max_rows) : program_(max_rows) {}
+    Bound(int max_rows, int max_wanted) : program_(max_rows, max_wanted) {}
 
     int buffer(int width, bool last) {
         expect(width > 0, "a buffer has columns");
@@ -182,9 +185,9 @@ class Bound {
         program_.attend(slice(q), slice(to), heads, kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32, window,
                         scale);
     }
-    void keep_last(const std::vector<int>& buffers) {
+    void keep(const std::vector<int>& buffers) {
         for (const int buffer : buffers) check(buffer);
-        program_.keep_last(buffers);
+        program_.keep(buffers);
     }
     void rescore(Place x, Place logits, const Rows& rows, int count) {
         const Table from = table(rows);
@@ -196,17 +199,29 @@ class Bound {
         check(x, width);
         program_.soft_cap(slice(x), width, cap);
     }
-    void run(const Ids& ids, int64_t start, const nb::ndarray<const int64_t, nb::shape<-1, 3>, nb::c_contig>& caches,
-             bool finish) {
-        expect(static_cast<int>(caches.shape(0)) >= caches_, "too few caches");
-        for (size_t i = 0; i < ids.size(); i++) expect(ids(i) < vocabulary_, "a table has no row for a token");
-        std::vector<Cache> held;
-        for (size_t i = 0; i < caches.shape(0); i++) {
-            expect(caches(i, 2) > 0 && caches(i, 2) % kLanes == 0, "a cache's slots are a multiple of 16");
-            held.push_back({reinterpret_cast<uint32_t*>(caches(i, 0)), reinterpret_cast<uint32_t*>(caches(i, 1)), caches(i, 2)});
+    // Row i is the token ids[i] of request places[i, 0] at position places[i, 1] there; caches are by request and layer.
+    void run(const Ids& ids, const Places& places, const Caches& caches, const Flags& wanted) {
+        const size_t rows = ids.size(), layers = caches.shape(1);
+        expect(places.shape(0) == rows && wanted.size() == rows, "a row has a token, a place and a flag");
+        expect(static_cast<int>(layers) >= caches_, "too few caches");
+        held_.clear();
+        for (size_t i = 0; i < caches.shape(0); i++)
+            for (size_t layer = 0; layer < layers; layer++) {
+                const int64_t slots = caches(i, layer, 2);
+                expect(slots > 0 && slots % kLanes == 0, "a cache's slots are a multiple of 16");
+                held_.push_back({reinterpret_cast<uint32_t*>(caches(i, layer, 0)),
+                                 reinterpret_cast<uint32_t*>(caches(i, layer, 1)), slots});
+            }
+        pass_.clear();
+        for (size_t i = 0; i < rows; i++) {
+            expect(ids(i) < vocabulary_, "a table has no row for a token");
+            expect(places(i, 0) >= 0 && places(i, 0) < static_cast<int64_t>(caches.shape(0)) && places(i, 1) >= 0,
+                   "a row belongs to no request");
+            pass_.add({places(i, 1), held_.data() + places(i, 0) * layers}, ids(i));
         }
+        pass_.team = threads();
         const nb::gil_scoped_release others_may_run;
-        program_.run({static_cast<int>(ids.size()), start, held.data(), ids.data(), threads()}, finish);
+        program_.run(pass_, wanted.data());
     }
 
   private:
@@ -217,6 +232,8 @@ class Bound {
     }
 
     Program program_;
+    Pass pass_;
+    std::vector<Cache> held_;  // by request and layer
     int caches_ = 0;
     int vocabulary_ = std::numeric_limits<int>::max();
 };
@@ -232,7 +249,7 @@ NB_MODULE(_native, m) {
     m.def("pack_groups", &pack_groups_of);
     m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y"));
     nb::class_<Bound>(m, "Program")
-        .def(nb::init<int>(), nb::arg("max_rows"))
+        .def(nb::init<int, int>(), nb::arg("max_rows"), nb::arg("max_wanted"))
         .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
         // What a program keeps pointers to must not be a converted copy.
@@ -247,7 +264,7 @@ NB_MODULE(_native, m) {
         .def("rotate", &Bound::rotate)
         .def("store", &Bound::store)
         .def("attend", &Bound::attend)
-        .def("keep_last", &Bound::keep_last)
+        .def("keep", &Bound::keep)
         .def("rescore", &Bound::rescore, nb::arg("x"), nb::arg("logits"), nb::arg("rows").noconvert(), nb::arg("count"))
         .def("soft_cap", &Bound::soft_cap)
         .def("run", &Bound::run);

@@ -139,11 +139,29 @@ void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
         });
 }
 
-Program::Program(int max_rows) : max_rows_(max_rows), k_(kernels()) {}
+void Pass::clear() {
+    row.clear(), ids.clear(), stretches.clear();
+    rows = singles = 0;
+}
+
+void Pass::add(const Row& next, int64_t id) {
+    const bool goes_on = rows && row.back().caches == next.caches && row.back().position + 1 == next.position;
+    row.push_back(next), ids.push_back(id);
+    if (!goes_on) {
+        stretches.push_back({rows, 1, singles++});
+    } else if (Stretch& last = stretches.back(); last.rows++ == 1) {
+        last.single = -1;
+        singles--;
+    }
+    rows++;
+}
+
+Program::Program(int max_rows, int max_wanted)
+    : max_rows_(max_rows), max_wanted_(std::min(max_rows, max_wanted)), k_(kernels()) {}
 
 int Program::buffer(int width, bool last) {
     const size_t stride = round_up(width, kLanes);
-    const int rows = last ? 1 : max_rows_;
+    const int rows = last ? max_wanted_ : max_rows_;
     buffers_.push_back({aligned_floats(stride * rows), stride, rows, width});
     return static_cast<int>(buffers_.size()) - 1;
 }
@@ -153,7 +171,7 @@ void Program::add(std::function<int(const Pass&)> items, std::function<void(cons
 }
 
 void Program::reserve(Held& held, int groups) {
-    const size_t cells = static_cast<size_t>(last_ ? 1 : max_rows_) * groups;
+    const size_t cells = static_cast<size_t>(last_ ? max_wanted_ : max_rows_) * groups;
     if (held.scales.size() < cells) held.q.resize(cells * kGroup), held.scales.resize(cells), held.sums.resize(cells);
 }
 
@@ -269,7 +287,7 @@ void Program::angles(Slice to, const float* inverse, int half) {
         [=, this](const Pass& pass, int row, Scratch&) {
             float* cos = at(to, row);
             for (int i = 0; i < half; i++) {
-                const float angle = static_cast<float>(pass.start + row) * inverse[i];
+                const float angle = static_cast<float>(pass.row[row].position) * inverse[i];
                 cos[i] = std::cos(angle);
                 cos[half + i] = std::sin(angle);
             }
@@ -287,8 +305,8 @@ void Program::rotate(Slice x, int heads, int dim, Slice angles) {
 void Program::store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype) {
     add([](const Pass& pass) { return pass.rows; },
         [=, this](const Pass& pass, int row, Scratch& scratch) {
-            const Cache& to = pass.caches[cache];
-            const int64_t slot = (pass.start + row) % to.capacity;
+            const Cache& to = pass.row[row].caches[cache];
+            const int64_t slot = pass.row[row].position % to.capacity;
             for (int h = 0; h < kv_heads; h++) {
                 const auto [k, v] = of_head(to, h, dim, dtype);
                 if (dtype == Dtype::f32) {
@@ -308,48 +326,68 @@ void Program::attend(Slice q, Slice to, int heads, int kv_heads, int dim, int ca
     const int group = heads / kv_heads;
     const int queries = kQueryRows / group;  // positions of one item
     const size_t part = part_size(group, dim);
-    parts_.resize(std::max(parts_.size(), part * kv_heads * kMaxParts));
+    single_parts_ = std::max(single_parts_, part * kv_heads * kMaxParts);
     const auto attended = [=, this](const Pass& pass, int head, int row, int rows) {
-        const Cache& held = pass.caches[cache];
-        const auto [keys, values] = of_head(held, head, dim, dtype);
+        const auto& [position, caches] = pass.row[row];
+        const auto [keys, values] = of_head(caches[cache], head, dim, dtype);
         const int column = head * group * dim;
         return Attend{at(q, row) + column, at(to, row) + column, stride(q.buffer), stride(to.buffer), keys, values, dtype,
-                      held.capacity, pass.start + row, rows, group, dim, window, scale};
+                      caches[cache].capacity, position, rows, group, dim, window, scale};
     };
-    // One position is cut along its keys, many are cut into some at a time.
-    const auto pieces = [=](const Pass& pass) {
-        if (pass.rows > 1) return pieces_of(pass.rows, queries);
-        const int64_t positions = pass.start + 1 - oldest(pass.start, window), size = attend_part(positions, pass.team);
-        return static_cast<int>((positions + size - 1) / size);
+    // How a stretch is cut: one position along its keys, many into some at a time.
+    const auto keys_of = [=](const Pass& pass, const Stretch& stretch) {
+        const int64_t position = pass.row[stretch.row].position;
+        return std::pair{oldest(position, window), position + 1};
     };
-    add([=](const Pass& pass) { return kv_heads * pieces(pass); },
+    const auto pieces = [=](const Pass& pass, const Stretch& stretch) {
+        if (stretch.single < 0) return pieces_of(stretch.rows, queries);
+        const auto [begin, end] = keys_of(pass, stretch);
+        const int64_t size = attend_part(end - begin, pass.team);
+        return static_cast<int>((end - begin + size - 1) / size);
+    };
+    const auto parts_of = [=, this](const Stretch& stretch, int head) {
+        return &parts_[stretch.single * single_parts_ + head * kMaxParts * part];
+    };
+    add(
+        [=](const Pass& pass) {
+            int n = 0;
+            for (const Stretch& stretch : pass.stretches) n += kv_heads * pieces(pass, stretch);
+            return n;
+        },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
+            const Stretch* stretch = pass.stretches.data();
+            for (int n; item >= (n = kv_heads * pieces(pass, *stretch)); stretch++) item -= n;
             const int head = item % kv_heads, piece = item / kv_heads;
-            if (pass.rows == 1) {
-                const int64_t first = oldest(pass.start, window), size = attend_part(pass.start + 1 - first, pass.team);
-                const int64_t begin = first + piece * size;
+            if (stretch->single >= 0) {
+                const auto [first, last] = keys_of(pass, *stretch);
+                const int64_t size = attend_part(last - first, pass.team), begin = first + piece * size;
                 auto* words = static_cast<uint32_t*>(scratch.bytes(4 * attend_scratch(group, dim)));
-                return k_.attend(attended(pass, head, 0, 1), begin, std::min(begin + size, pass.start + 1),
-                                 &parts_[(head * kMaxParts + piece) * part], words);
+                return k_.attend(attended(pass, head, stretch->row, 1), begin, std::min(begin + size, last),
+                                 parts_of(*stretch, head) + piece * part, words);
             }
-            const int row = piece * queries, rows = std::min(queries, pass.rows - row);
-            const Attend a = attended(pass, head, row, rows);
+            const int row = piece * queries, rows = std::min(queries, stretch->rows - row);
+            const Attend a = attended(pass, head, stretch->row + row, rows);
             float* all = scratch.floats(part_size(rows * group, dim) + attend_scratch(rows * group, dim));
             auto* words = reinterpret_cast<uint32_t*>(all + part_size(rows * group, dim));
             k_.attend(a, oldest(a.first, window), a.first + rows, all, words);
             k_.attend_merge(a, all, 1);
         });
-    add([=](const Pass& pass) { return pass.rows == 1 ? kv_heads : 0; },
-        [=, this](const Pass& pass, int head, Scratch&) {
-            k_.attend_merge(attended(pass, head, 0, 1), &parts_[head * kMaxParts * part], pieces(pass));
+    add([=](const Pass& pass) { return pass.singles * kv_heads; },
+        [=, this](const Pass& pass, int item, Scratch&) {
+            const Stretch* stretch = pass.stretches.data();
+            while (stretch->single != item / kv_heads) stretch++;
+            const int head = item % kv_heads;
+            k_.attend_merge(attended(pass, head, stretch->row, 1), parts_of(*stretch, head), pieces(pass, *stretch));
         });
 }
 
-void Program::keep_last(const std::vector<int>& buffers) {
+void Program::keep(const std::vector<int>& buffers) {
     add([](const Pass&) { return 1; },
-        [=, this](const Pass& pass, int, Scratch&) {
+        [=, this](const Pass&, int, Scratch&) {
             for (const int b : buffers)
-                if (pass.rows > 1) std::memcpy(data(b), data(b) + (pass.rows - 1) * stride(b), stride(b) * sizeof(float));
+                for (size_t i = 0; i < wanted_.size(); i++)
+                    if (wanted_[i] != static_cast<int>(i))
+                        std::memcpy(data(b) + i * stride(b), data(b) + wanted_[i] * stride(b), stride(b) * sizeof(float));
         });
     last_ = true;
 }
@@ -390,12 +428,18 @@ void Program::soft_cap(Slice x, int width, float cap) {
         });
 }
 
-void Program::run(const Pass& pass, bool finish) {
+void Program::run(const Pass& pass, const uint8_t* wanted) {
     if (pass.rows < 1 || pass.rows > max_rows_) throw std::invalid_argument("a pass has 1 to max_rows rows");
-    const Pass last{1, pass.start + pass.rows - 1, pass.caches, pass.ids + pass.rows - 1, pass.team};
+    kept_.clear(), wanted_.clear();
+    kept_.team = pass.team;
+    for (int i = 0; i < pass.rows; i++)
+        if (wanted[i]) kept_.add(pass.row[i], pass.ids[i]), wanted_.push_back(i);
+    if (kept_.rows > max_wanted_) throw std::invalid_argument("a pass gives the logits of at most max_wanted rows");
+    const size_t parts = single_parts_ * std::max(pass.singles, kept_.singles);
+    if (parts_.size() < parts) parts_.resize(parts);
     int count = 0;
-    while (count < static_cast<int>(steps_.size()) && (finish || !steps_[count].last)) count++;
-    const auto of = [&](int i) -> const Pass& { return steps_[i].last ? last : pass; };
+    while (count < static_cast<int>(steps_.size()) && (kept_.rows || !steps_[count].last)) count++;
+    const auto of = [&](int i) -> const Pass& { return steps_[i].last ? kept_ : pass; };
     run_phases(
         count, [&](int i) { return steps_[i].items(of(i)); },
         [&](int i, int item, Scratch& scratch) { steps_[i].run(of(i), item, scratch); });

@@ -22,13 +22,30 @@ struct Slice {
     int offset = 0;
 };
 
-// One pass: `rows` new positions, the first of them `start`.
-struct Pass {
-    int rows = 1;
-    int64_t start = 0;
+// A new position: where it stands in its request, and that request's keys and values.
+struct Row {
+    int64_t position = 0;
     const Cache* caches = nullptr;  // by layer
-    const int64_t* ids = nullptr;   // of the tokens; negative where there is no text
-    int team = 1;                   // threads: asked for once, so that all cut the work alike
+};
+
+// Neighbouring rows that are neighbouring positions of one request: they attend together. One alone is cut along its
+// keys instead, whatever else is in the pass, so that a request computes the same in company as alone.
+struct Stretch {
+    int row = 0, rows = 1;
+    int single = -1;  // its number among those of one row
+};
+
+// One pass: new positions of some requests.
+struct Pass {
+    int rows = 0;
+    std::vector<Row> row = {};
+    std::vector<int64_t> ids = {};  // of the tokens; negative where there is no text
+    std::vector<Stretch> stretches = {};
+    int singles = 0;
+    int team = 1;  // threads: asked for once, so that all cut the work alike
+
+    void clear();
+    void add(const Row& next, int64_t id);
 };
 
 // An embedding table of packed rows (auricle/quant/table.py): int8 with a float for each row, or int4 with a half for
@@ -42,11 +59,12 @@ struct Table {
 
 class Program {
   public:
-    explicit Program(int max_rows);
+    // Passes have at most `max_rows` positions, of which the logits of at most `max_wanted` are asked for.
+    Program(int max_rows, int max_wanted);
     Program(const Program&) = delete;  // its operations point into its own buffers
     Program& operator=(const Program&) = delete;
 
-    // A matrix of floats; `last` is one that only operations after `keep_last` touch, and has a single row.
+    // A matrix of floats; `last` is one that only operations after `keep` touch, and has `max_wanted` rows.
     int buffer(int width, bool last = false);
     float* data(int buffer) { return buffers_[buffer].data.get(); }
     size_t stride(int buffer) const { return buffers_[buffer].stride; }
@@ -67,15 +85,15 @@ class Program {
     void store(Slice keys, Slice values, int kv_heads, int dim, int cache, Dtype dtype);
     void attend(Slice q, Slice to, int heads, int kv_heads, int dim, int cache, Dtype dtype, int64_t window,
                 float scale);
-    // From here on only the last row counts: it becomes the first of these buffers.
-    void keep_last(const std::vector<int>& buffers);
+    // From here on only the wanted rows count: they become the first of these buffers.
+    void keep(const std::vector<int>& buffers);
     // The `count` highest of a row of logits, computed anew from the table: a head of few bits may have put them in the
     // wrong order.
     void rescore(Slice x, Slice logits, const Table& table, int count);
     void soft_cap(Slice x, int width, float cap);
 
-    // Runs everything, or (not `finish`) only what stands before `keep_last`.
-    void run(const Pass& pass, bool finish);
+    // Runs everything, or where no row is wanted only what stands before `keep`. `wanted` has a flag for each row.
+    void run(const Pass& pass, const uint8_t* wanted);
 
   private:
     struct Buffer {
@@ -102,14 +120,17 @@ class Program {
     void gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Scratch& scratch);
     void gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups);
 
-    const int max_rows_;
+    const int max_rows_, max_wanted_;
     const Kernels& k_;
     std::vector<Buffer> buffers_;
     std::vector<Step> steps_;
     bool last_ = false;
     Held inputs_, gated_;
     std::vector<float> gates_;  // of few rows: gates, then ups
-    std::vector<float> parts_;
+    std::vector<float> parts_;  // of attention cut along its keys
+    size_t single_parts_ = 0;   // how many of them one single takes
+    Pass kept_;                 // the wanted rows
+    std::vector<int> wanted_;   // which these were
 };
 
 // One product outside of a program: `(rows, width)`, clipped, times several matrices.

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from auricle.errors import AuricleError as AuricleError
     from auricle.types import Answer as Answer
     from auricle.types import Audio as Audio
+    from auricle.types import CacheUse as CacheUse
     from auricle.types import Chunk as Chunk
     from auricle.types import Message as Message
     from auricle.types import Sampling as Sampling
+    from auricle.types import Scheduling as Scheduling
+    from auricle.types import Scores as Scores
     from auricle.types import Timings as Timings
     from auricle.types import Transcript as Transcript
 
@@ -26,7 +29,18 @@ __version__ = "0.1.0"
 _HOMES = {
     "auricle.api": ("Chat", "Model", "load"),
     "auricle.errors": ("AuricleError",),
-    "auricle.types": ("Answer", "Audio", "Chunk", "Message", "Sampling", "Timings", "Transcript"),
+    "auricle.types": (
+        "Answer",
+        "Audio",
+        "CacheUse",
+        "Chunk",
+        "Message",
+        "Sampling",
+        "Scheduling",
+        "Scores",
+        "Timings",
+        "Transcript",
+    ),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""The library: `load` a model, then ask it, stream from it, chat with it, let it transcribe.
+"""The library: `load` a model, then ask it, stream from it, chat with it, let it transcribe, score and listen.
 
 import auricle
 
@@ -8,33 +8,43 @@ print(model.ask("clip.wav", "What does the speaker say?").text)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from auricle.backends import BACKENDS, open_backend
-from auricle.errors import OptionError
+from auricle.errors import AuricleError, OptionError
 from auricle.hub import ModelName
 from auricle.sound.decode import decode, from_samples
 from auricle.sound.segment import segment
 from auricle.types import (
     DEFAULT_QUESTION,
     Answer,
+    Ask,
+    AskOptions,
     Audio,
+    CacheUse,
     Chunk,
+    Listening,
     Message,
     Order,
     Sampling,
     SamplingOptions,
+    Scheduling,
+    Scores,
+    TermOptions,
     Transcript,
     TranscriptSegment,
+    Vad,
 )
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from auricle.backends import Backend
+    from auricle.engine.live import Session
 
 Sound: TypeAlias = str | Path | bytes | Audio
 """A file's path, a file's bytes, or samples that are already an Audio."""
@@ -42,7 +52,15 @@ Sound: TypeAlias = str | Path | bytes | Audio
 TRANSCRIBE_TOKENS = 440  # the default limit for one piece of at most 30 s: fast speech has about 5 words a second
 
 
-def load(name: str = "tiny", *, device: str = "auto", dtype: str = "auto", threads: int | None = None) -> Model:
+def load(
+    name: str = "tiny",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+    cache_mb: float = 256,
+    scheduling: Scheduling | None = None,
+) -> Model:
     """Loads a model.
 
     Args:
@@ -51,6 +69,9 @@ def load(name: str = "tiny", *, device: str = "auto", dtype: str = "auto", threa
         device: "auto", "cpu", "cuda" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
         threads: how many CPU threads to use; None leaves torch's choice.
+        cache_mb: megabytes for what earlier requests computed: encoded sound, and what was read of prompts. 0 keeps
+            nothing.
+        scheduling: how many requests are answered at once, and how many may wait.
 
     Raises:
         HubError: there is no such model, or it can't be fetched.
@@ -59,11 +80,14 @@ def load(name: str = "tiny", *, device: str = "auto", dtype: str = "auto", threa
         OptionError: an option is outside its range.
     """
     model = ModelName.parse(name, tuple(BACKENDS))
-    return Model(name, open_backend(model, device=device, dtype=dtype, threads=threads))
+    if not 0 <= cache_mb < math.inf:
+        raise OptionError(f"cache_mb is {cache_mb}; it must be a number from 0 up (0 keeps nothing)")
+    backend = open_backend(model, device=device, dtype=dtype, threads=threads, cache_mb=cache_mb, scheduling=scheduling)
+    return Model(name, backend)
 
 
 class Model:
-    """A loaded model. Made by `load`."""
+    """A loaded model. Made by `load`; may be used from several threads, whose requests then share every pass."""
 
     def __init__(self, name: str, backend: Backend) -> None:
         self.name = name
@@ -75,13 +99,11 @@ class Model:
         question: str = DEFAULT_QUESTION,
         *,
         order: Order = "text-first",
-        zero_audio: bool = False,
-        trace: bool = False,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[AskOptions],
     ) -> Answer:
         """Answers a question about one or several sounds. See `stream` for arguments and errors."""
         last = None
-        for chunk in self.stream(audio, question, order=order, zero_audio=zero_audio, trace=trace, **options):
+        for chunk in self.stream(audio, question, order=order, **options):
             last = chunk.answer
         assert last is not None, "a stream ends with its answer"
         return last
@@ -92,52 +114,134 @@ class Model:
         question: str = DEFAULT_QUESTION,
         *,
         order: Order = "text-first",
-        zero_audio: bool = False,
-        trace: bool = False,
-        **options: Unpack[SamplingOptions],
+        **options: Unpack[AskOptions],
     ) -> Iterator[Chunk]:
         """Answers a question, yielding text as it comes; the last chunk carries the `Answer`.
+
+        Closing the iterator cancels the request.
 
         Args:
             audio: one sound or several: paths, bytes, or `Audio` of any rate. A sound longer than the model takes as
                 one clip (30 s) is cut at pauses; the answer's `segments` and `notes` say so.
             question: what to ask.
-            order: what stands first in the prompt, the text or the audio.
-            zero_audio: the ablation: every audio token becomes zeros.
-            trace: fill the answer's `trace` with token ids, prompt layout and activation statistics.
-            options: the fields of `Sampling`: max_tokens, temperature, top_k, ...
+            order: what stands first in the prompt, the text or the audio. With the audio first, a second question about
+                it needs nothing of it to be read again.
+            options: the fields of `Sampling` (max_tokens, temperature, top_k, choices, ...) and of `Ask`: zero_audio,
+                trace, priority, timeout_s.
 
         Raises:
             SoundError: a sound can't be read, is empty, too short, too long, or not finite.
             PromptError: the prompt does not fit the model's context.
-            OptionError: an option is outside its range.
+            OptionError: an option is outside its range, or a constraint can't be met.
+            BusyError: too many requests wait already.
+            DeadlineError: `timeout_s` is over.
         """
-        message = user_message(audio, question, order)
-        return self.chat([message], zero_audio=zero_audio, trace=trace, **options)
+        return self.chat([user_message(audio, question, order)], **options)
 
-    def chat(
+    def chat(self, messages: Sequence[Message], **options: Unpack[AskOptions]) -> Iterator[Chunk]:
+        """Answers the last message of a conversation; arguments and errors as for `stream`.
+
+        What an earlier turn has read is not read again.
+        """
+        return self.backend.stream(self._ask(messages, options))
+
+    def ask_many(
         self,
-        messages: Sequence[Message],
+        asks: Iterable[tuple[Sound | Sequence[Sound], str]],
         *,
-        zero_audio: bool = False,
-        trace: bool = False,
-        **options: Unpack[SamplingOptions],
-    ) -> Iterator[Chunk]:
-        """Answers the last message of a conversation; arguments and errors as for `stream`."""
-        sampling = Sampling(**options)
-        if not messages or messages[-1].role != "user":
-            raise OptionError("the last message must be the user's: there is nothing to answer")
-        notes: list[str] = []
-        fitted = [Message(message.role, tuple(self._fit(message.parts, notes))) for message in messages]
-        return _with_notes(self.backend.stream(fitted, sampling, zero_audio=zero_audio, trace=trace), notes)
+        order: Order = "text-first",
+        **options: Unpack[AskOptions],
+    ) -> Iterator[Answer | AuricleError]:
+        """Answers any number of questions, several at a time: a model reads its weights once for all of them.
 
-    def transcribe(self, audio: Sound, *, language: str = "English", **options: Unpack[SamplingOptions]) -> Transcript:
+        Args:
+            asks: `(audio, question)` pairs; taken and decoded as their turn comes.
+            options: as for `stream`, the same for all.
+
+        Yields:
+            For each, in order, its answer; or the error that it met, which keeps none of the others from being
+            answered.
+        """
+
+        def asking(audio: Sound | Sequence[Sound], question: str) -> Ask:
+            return self._ask([user_message(audio, question, order)], options)
+
+        return self.backend.many(partial(asking, audio, question) for audio, question in asks)
+
+    def score(
+        self,
+        audio: Sound | Sequence[Sound],
+        choices: Sequence[str],
+        question: str = DEFAULT_QUESTION,
+        *,
+        order: Order = "text-first",
+        **options: Unpack[TermOptions],
+    ) -> Scores:
+        """How likely the model is to answer each of some choices, as a whole: `scores.best`, `scores.probabilities`.
+
+        Sound and prompt are read once for all of them.
+
+        Args:
+            choices: answers, each once.
+            options: zero_audio, priority, timeout_s.
+
+        Raises:
+            The errors of `stream`; OptionError also for choices that are empty, repeated, or none.
+        """
+        ask = self._ask([user_message(audio, question, order)], cast("AskOptions", options))
+        return self.backend.score(ask, choices)
+
+    def listen(
+        self,
+        instruction: str | None = None,
+        *,
+        rate: int | None = None,
+        step: float = Listening.step,
+        pause: float | None = None,
+        vad: Vad = Listening.vad,
+        language: str = "English",
+        source: str = Listening.source,
+        **options: Unpack[SamplingOptions],
+    ) -> Session:
+        """A live session: sound is heard while it comes in, so that the answer can begin when the speaker stops.
+
+        with model.listen("What is asked for?", pause=0.8) as session:
+            for block in microphone:
+                session.feed(block)
+                if session.stopped:
+                    break
+            print(session.answer().text)
+
+        Args:
+            instruction: what to do with what is said. None writes it down, clip by clip, for as long as sound comes.
+            rate: samples per second of what is fed; None is the model's own.
+            step: seconds of sound that are heard at a time.
+            pause: seconds of silence after speech that mean the speaker has stopped; None leaves that to the caller.
+            vad: what tells speech from silence: "silero", "energy", or "auto", which is Silero where it is installed.
+            language: spoken, when there is no instruction.
+            source: what to call the sound in messages.
+            options: the fields of `Sampling`; of a transcript, `max_tokens` counts for each clip (440).
+
+        Raises:
+            OptionError: an option is outside its range, or the model's encoder can't hear a clip piece by piece.
+            PromptError: the instruction doesn't fit the context.
+        """
+        listening = Listening(rate, step, pause, vad, source)
+        if instruction is None:
+            options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
+        elif not instruction.strip():
+            raise OptionError("the instruction is empty: say what to do with the sound, or leave it out to transcribe")
+        text = transcription_prompt(language) if instruction is None else instruction
+        return self.backend.listen(text, listening, Sampling(**options), each_clip=instruction is None)
+
+    def transcribe(self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]) -> Transcript:
         """Writes down what is said.
 
         Args:
-            audio: one sound; what is longer than the model takes as one clip is cut at pauses and read piece by piece.
+            audio: one sound; what is longer than the model takes as one clip is cut at pauses and read piece by piece,
+                several pieces at a time.
             language: the language spoken, in English ("English", "German", ...).
-            options: the fields of `Sampling`; `max_tokens` counts for each piece and is 440 unless given.
+            options: as for `stream`; `max_tokens` counts for each piece and is 440 unless given.
 
         Raises:
             The errors of `stream`.
@@ -147,15 +251,33 @@ class Model:
         return Transcript(text, segments, tuple(note for segment in segments for note in segment.notes))
 
     def stream_transcript(
-        self, audio: Sound, *, language: str = "English", **options: Unpack[SamplingOptions]
+        self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]
     ) -> Iterator[TranscriptSegment]:
-        """As `transcribe`, yielding each piece as soon as it is written down."""
+        """As `transcribe`, yielding each piece as soon as it and those before it are written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
-        for piece in self._pieces(read_sound(audio, self.backend.rate)):
-            answer = self.ask(piece, transcription_prompt(language), **options)
+        pieces = self._pieces(read_sound(audio, self.backend.rate))
+        answers = self.ask_many(((piece, transcription_prompt(language)) for piece in pieces), **options)
+        for piece, answer in zip(pieces, answers, strict=True):
+            if isinstance(answer, AuricleError):
+                raise answer
             end_s = piece.start_s + piece.seconds
             notes = tuple(f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes)
             yield TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
+
+    @property
+    def cache(self) -> CacheUse:
+        """What is kept of earlier requests, and how often it was of use."""
+        return self.backend.cache_use()
+
+    def _ask(self, messages: Sequence[Message], options: AskOptions) -> Ask:
+        """A request, its sounds at the model's rate and short enough."""
+        terms: dict[str, Any] = {name: value for name, value in options.items() if name in TermOptions.__annotations__}
+        sampling = Sampling(**{name: value for name, value in options.items() if name not in terms})  # type: ignore[arg-type]
+        if not messages or messages[-1].role != "user":
+            raise OptionError("the last message must be the user's: there is nothing to answer")
+        notes: list[str] = []
+        fitted = tuple(Message(message.role, tuple(self._fit(message.parts, notes))) for message in messages)
+        return Ask(fitted, sampling, **terms, notes=tuple(notes))
 
     def _fit(self, parts: Sequence[str | Audio], notes: list[str]) -> Iterator[str | Audio]:
         """Sounds at the model's rate, long ones in pieces, with a note for each that was cut."""
@@ -186,7 +308,7 @@ class Chat:
         self.messages: list[Message] = []
         self._audio, self._order = audio, order
 
-    def say(self, text: str, **options: Unpack[SamplingOptions]) -> Iterator[Chunk]:
+    def say(self, text: str, **options: Unpack[AskOptions]) -> Iterator[Chunk]:
         """Asks, and keeps question and answer once the answer is complete; errors as for `Model.stream`."""
         turn = Message("user", (text,)) if self.messages else user_message(self._audio, text, self._order)
         for chunk in self.model.chat([*self.messages, turn], **options):
@@ -221,10 +343,3 @@ def transcription_prompt(language: str) -> str:
         f"Transcribe the following speech segment in {language} into {language} text. "
         "Write only the transcription, without line breaks, and numbers as digits."
     )
-
-
-def _with_notes(chunks: Iterator[Chunk], notes: list[str]) -> Iterator[Chunk]:
-    for chunk in chunks:
-        if chunk.answer is not None and notes:
-            chunk = replace(chunk, answer=replace(chunk.answer, notes=(*notes, *chunk.answer.notes)))
-        yield chunk

@@ -1,6 +1,9 @@
 """What can go wrong, as one tree.
 
 AuricleError                 anything Auricle says about itself        (exit status 1)
+├── BusyError                too many requests wait already
+├── DeadlineError            a request took longer than it was allowed to
+├── CancelledError           a request was given up before it was done
 └── InputError               what was given can't be used              (exit status 2)
     ├── SoundError           a file or samples that can't be heard
     ├── CheckpointError      a model folder that is missing, damaged or not understood
@@ -17,6 +20,18 @@ class AuricleError(Exception):
     """The root of all errors Auricle raises on purpose; `exit_status` is what the command line exits with."""
 
     exit_status = 1
+
+
+class BusyError(AuricleError):
+    """The queue is full; nothing was begun."""
+
+
+class DeadlineError(AuricleError):
+    """A request's time was up before its answer was done."""
+
+
+class CancelledError(AuricleError):
+    """A request was cancelled; whoever still waits for its answer gets this."""
 
 
 class InputError(AuricleError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
@@ -51,11 +53,17 @@ class SamplingOptions(TypedDict, total=False):
     repetition_penalty: float
     seed: int
     stop: tuple[str, ...]
+    choices: tuple[str, ...]
+    regex: str | None
+    json_schema: str | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are chosen. The defaults are greedy."""
+    """How tokens are chosen. The defaults are greedy, and the answer is free.
+
+    `choices`, `regex` and `json_schema` hold the answer to a constraint, at most one of them.
+    """
 
     max_tokens: int = 80  # at most so many new tokens
     temperature: float = 0.0  # 0 is greedy; higher is more random
@@ -65,6 +73,9 @@ class Sampling:
     repetition_penalty: float = 1.0  # above 1, tokens already in the prompt or the answer get less likely
     seed: int = 0  # of the random choices; unused when greedy
     stop: tuple[str, ...] = ()  # the answer ends before the first of these strings
+    choices: tuple[str, ...] = ()  # the answer is one of these, to the letter
+    regex: str | None = None  # the answer as a whole matches it
+    json_schema: str | Mapping[str, Any] | None = None  # the answer is JSON that fits it; kept as JSON text
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1")
@@ -81,11 +92,111 @@ class Sampling:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
         if isinstance(self.stop, str) or any(not text for text in self.stop):
             raise OptionError("stop must be a tuple of strings, none of them empty")
+        given = [name for name in ("choices", "regex", "json_schema") if getattr(self, name) not in ((), None)]
+        if len(given) > 1:
+            raise OptionError(f"{' and '.join(given)} are given; an answer is held to one constraint: keep one of them")
+        if "choices" in given:
+            object.__setattr__(self, "choices", _choices(self.choices))
+        if "regex" in given:
+            _require_text("regex", self.regex)
+        if "json_schema" in given:
+            object.__setattr__(self, "json_schema", _schema_text(self.json_schema))
+
+
+def _choices(choices: object) -> tuple[str, ...]:
+    """Choices as a tuple, each checked to be an answer and given once."""
+    if not isinstance(choices, tuple | list) or not choices:
+        raise OptionError(f"choices is {choices!r}; it must be a tuple of strings, such as ('yes', 'no')")
+    seen: set[str] = set()
+    for choice in choices:
+        _require_text("a choice", choice)
+        if choice != choice.strip():
+            raise OptionError(f"choice {choice!r} begins or ends with white space, and no answer does: take it off")
+        if choice in seen:
+            raise OptionError(f"choices has {choice!r} {choices.count(choice)} times: give each choice once")
+        seen.add(choice)
+    return tuple(choices)
+
+
+def _schema_text(schema: object) -> str:
+    """A schema given as JSON text, or as the objects that such a text describes -> the text, checked."""
+    if not isinstance(schema, str):
+        try:
+            schema = json.dumps(dict(schema) if isinstance(schema, Mapping) else schema, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise OptionError(f"json_schema can't be written as JSON ({error}): use only what JSON has") from error
+    _require_text("json_schema", schema)
+    try:
+        read = json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise OptionError(f"json_schema is no JSON ({error}): give a JSON schema as JSON text") from error
+    if not isinstance(read, dict | bool):
+        raise OptionError(f'json_schema is {schema[:40]!r}; it must be a JSON object such as {{"type": "integer"}}')
+    return schema
+
+
+def _require_text(name: str, text: object) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise OptionError(f"{name} is {text!r}; it must be a string that is not blank")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # half of a pair of surrogates, or bytes of a command line that are no UTF-8
+        raise OptionError(f"{name} has a character at {error.start + 1} that is no text: spell it in UTF-8") from error
 
 
 def _require(fits: bool, name: str, value: object, allowed: str) -> None:
     if not fits:
         raise OptionError(f"{name} is {value}; it must be {allowed}")
+
+
+class TermOptions(TypedDict, total=False):
+    """What a request may say of how it is treated: fields of `Ask`, for functions that take keyword arguments."""
+
+    zero_audio: bool
+    trace: bool
+    priority: int
+    timeout_s: float | None
+
+
+class AskOptions(SamplingOptions, TermOptions, total=False):
+    """All that may be said of a request beside its question."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request to a model."""
+
+    messages: tuple[Message, ...]  # sounds at the model's rate, each short enough for one clip
+    sampling: Sampling = field(default_factory=Sampling)
+    zero_audio: bool = False  # the ablation: every audio token becomes zeros
+    trace: bool = False  # fill the answer's trace
+    priority: int = 0  # where several wait, those of higher priority go first
+    timeout_s: float | None = None  # until the answer must be done; None is for ever
+    notes: tuple[str, ...] = ()  # what the answer's notes begin with
+
+    def __post_init__(self) -> None:
+        if self.timeout_s is not None:
+            _require(0 < self.timeout_s < math.inf, "timeout_s", self.timeout_s, "a number of seconds above 0")
+
+
+Vad = Literal["auto", "silero", "energy"]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """How a live session takes sound in."""
+
+    rate: int | None = None  # samples per second of what is fed; None is the model's own
+    step: float = 0.5  # seconds of sound that are heard at a time: shorter answers sooner, and costs more
+    pause: float | None = None  # seconds of silence after speech that mean the speaker has stopped; None: nothing does
+    vad: Vad = "auto"  # what tells speech from silence; auto is Silero where it is installed
+    source: str = "live"  # what to call the sound in messages
+
+    def __post_init__(self) -> None:
+        _require(0.04 <= self.step <= 10, "step", self.step, "from 0.04 (a token) to 10 seconds")
+        if self.pause is not None:
+            _require(0.1 <= self.pause < math.inf, "pause", self.pause, "at least 0.1 seconds")
+        _require(self.vad in ("auto", "silero", "energy"), "vad", repr(self.vad), "'auto', 'silero' or 'energy'")
 
 
 @dataclass(frozen=True)
@@ -102,10 +213,11 @@ class Segment:
 class Timings:
     """Where the time of one request went, in seconds."""
 
+    queued_s: float = 0.0  # before anything was done for it: others were first
     mel_s: float = 0.0
     encoder_s: float = 0.0
     prefill_s: float = 0.0
-    ttft_s: float = 0.0  # time to first token: from the request to the first token, mel and encoder included
+    ttft_s: float = 0.0  # time to first token: from the request to the first token, all that stands between included
     decode_s: float = 0.0  # from the first token to the last
     decode_tokens_per_s: float = 0.0  # of the tokens after the first
     total_s: float = 0.0
@@ -122,6 +234,8 @@ class Answer:
     segments: tuple[Segment, ...]  # every clip in the prompt, in order
     timings: Timings
     notes: tuple[str, ...] = ()  # what the user should know: sound that was cut, ...
+    reused_tokens: int = 0  # of the prompt, whose keys and values were there already
+    reused_clips: int = 0  # that were not encoded again
     trace: dict[str, Any] | None = field(default=None, compare=False)  # filled when a trace was asked for
 
 
@@ -143,6 +257,66 @@ class Transcript:
     text: str
     segments: tuple[TranscriptSegment, ...]
     notes: tuple[str, ...] = ()  # what the user should know: a piece whose text was cut, ...
+
+
+@dataclass(frozen=True)
+class ChoiceScore:
+    """How likely one answer is, as a whole."""
+
+    choice: str
+    logprob: float  # natural logarithm; of all its tokens and of the answer ending there
+    tokens: tuple[int, ...]
+    token_logprobs: tuple[float, ...]  # of each token after those before it, then of the end
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How likely each of some answers is."""
+
+    choices: tuple[ChoiceScore, ...]  # in the order asked
+    prompt_tokens: int
+    segments: tuple[Segment, ...]
+    timings: Timings
+    reused_tokens: int = 0
+    reused_clips: int = 0
+
+    @property
+    def best(self) -> str:
+        return max(self.choices, key=lambda score: score.logprob).choice
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Of each choice, if the answer is one of them."""
+        most = max(score.logprob for score in self.choices)
+        shares = {score.choice: math.exp(score.logprob - most) for score in self.choices}
+        return {choice: share / sum(shares.values()) for choice, share in shares.items()}
+
+
+@dataclass(frozen=True)
+class CacheUse:
+    """What a model keeps of earlier requests, and how often that was of use."""
+
+    bytes: int
+    capacity: int  # bytes; what was used longest ago goes when they are full
+    clips: int  # encoded ones
+    clip_hits: int
+    clip_misses: int
+    prefixes: int  # prompts and answers that were read
+    prefix_hits: int
+    prefix_misses: int
+    reused_tokens: int  # positions that were not read again
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """How requests to one model share it."""
+
+    max_running: int = 8  # answered at the same time; more give a CPU no more tokens a second
+    max_queue: int = 64  # that wait beyond these; one more is refused
+
+    def __post_init__(self) -> None:
+        _require(self.max_running >= 1, "max_running", self.max_running, "at least 1")
+        _require(self.max_queue >= 0, "max_queue", self.max_queue, "at least 0")
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ def test_a_trace_changes_nothing_and_leaves_nothing_behind(model: Model) -> None
 
 
 def test_timings(model: Model) -> None:
-    timings = asdict(model.ask(sound(), "What?", max_tokens=5).timings)
+    timings = asdict(model.ask(sound(1.3), "What?", max_tokens=5).timings)
     assert all(value > 0 for value in timings.values()), timings
     assert timings["mel_s"] + timings["encoder_s"] + timings["prefill_s"] <= timings["ttft_s"] <= timings["total_s"]
     assert model.backend.load_s > 0

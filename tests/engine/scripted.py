@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auricle.checkpoint import Checkpoint
-from auricle.engine.generate import stream
-from auricle.models.family import Prompt
+from auricle.engine.answer import AnswerGoal
+from auricle.engine.request import request_of
+from auricle.engine.scheduler import Scheduler
+from auricle.engine.store import Store
+from auricle.errors import SoundError
+from auricle.models.family import Ear, Family, Part, Prompt
 from auricle.models.text import TextCodec
-from auricle.types import Chunk, Message, Sampling
+from auricle.types import Ask, Chunk, Message, Sampling
 from tests.checkpoints import IDS, VOCABULARY, make_tokenizer
+
+
+@dataclass
+class ScriptedCache:
+    """Counts, and holds nothing."""
+
+    length: int = 0
+    steps: int = 0  # times that logits were asked for
+    shortest: int = 0
+    nbytes: int = 1
+
+    def truncate(self, length: int) -> None:
+        self.length = length
+
+    def fork(self, length: int) -> ScriptedCache:
+        return ScriptedCache(length)
 
 
 class ScriptedFamily:
@@ -32,6 +53,8 @@ class ScriptedFamily:
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.rate, self.max_clip_seconds, self.context = 16_000, 30.0, context
         self.stop_ids = frozenset({IDS["<eos>"]})
+        self.placeholder, self.vocabulary = IDS["<|audio|>"], VOCABULARY
+        self.notes: tuple[str, ...] = ()
         self.hidden_span: tuple[int, int] | None = (IDS["<|channel>"], IDS["<channel|>"])
         self.script, self.prompt_tokens = list(script), prompt_tokens
         self.read_audio: list[Tensor | None] = []
@@ -51,18 +74,29 @@ class ScriptedFamily:
     def encode(self, features: NDArray[np.float32]) -> Tensor:
         return torch.ones(len(features), 5)
 
+    def check_clip(self, samples: int) -> None:
+        if not samples:
+            raise SoundError("the sound has 0 samples")
+
+    def ear(self) -> Ear | None:
+        return None
+
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
-        return Prompt([7] * (self.prompt_tokens + sum(tokens)), ["scripted"])
+        return Prompt([7] * self.prompt_tokens + [self.placeholder] * sum(tokens), ["scripted"])
 
-    def new_cache(self, *, observed: bool = False) -> list[int]:
-        return []
+    def new_cache(self, *, observed: bool = False) -> ScriptedCache:
+        return ScriptedCache()
 
-    def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
-        self.read_audio.append(audio)
-        step = len(cache)
-        cache.append(ids)
-        logits = torch.zeros(1, VOCABULARY)
-        logits[0, self.script[step] if step < len(self.script) else IDS["<eos>"]] = 10.0
+    def read(self, parts: Sequence[Part]) -> list[Tensor]:
+        return [self._read(part) for part in parts]
+
+    def _read(self, part: Part) -> Tensor:
+        self.read_audio.append(part.audio)
+        part.cache.length += len(part.ids)
+        logits = torch.zeros(part.wanted, VOCABULARY)
+        if part.wanted:
+            step, part.cache.steps = part.cache.steps, part.cache.steps + 1
+            logits[-1, self.script[step] if step < len(self.script) else IDS["<eos>"]] = 10.0
         return logits
 
     def says(self, text: str) -> ScriptedFamily:
@@ -85,7 +119,17 @@ class ScriptedFamily:
         return id
 
     def stream(self, messages: Sequence[Message] = (Message("user", ("hm?",)),), **options: Any) -> list[Chunk]:
-        return list(stream(self, list(messages), Sampling(**options)))
+        return list(stream(self, messages, Sampling(**options)))
+
+
+def stream(
+    family: Family, messages: Sequence[Message], sampling: Sampling, *, zero_audio: bool = False, cache_bytes: int = 0
+) -> Iterator[Chunk]:
+    """One request alone, with a scheduler of its own."""
+    ask = Ask(tuple(messages), sampling, zero_audio=zero_audio)
+    request = request_of(family, ask, lambda prompt: AnswerGoal(family, sampling, prompt.ids))
+    scheduler = Scheduler(family, Store(cache_bytes))
+    return scheduler.chunks(scheduler.submit(request))
 
 
 def _byte_letters() -> dict[int, str]:

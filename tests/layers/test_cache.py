@@ -1,14 +1,19 @@
-"""The ring against a cache that keeps everything."""
+"""What caches give, against a list of all positions."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from auricle.layers.cache import LayerCache
+from auricle.layers import cache as cache_module
+from auricle.layers.cache import LayerCache, SlotCache
+
+SLACK = 20
 
 
 def positions(start: int, count: int) -> tuple[Tensor, Tensor]:
@@ -24,18 +29,45 @@ def held(keys: Tensor, values: Tensor) -> list[int]:
     return keys[0, 0, :, 0].int().tolist()
 
 
-@settings(max_examples=200, deadline=None)
-@given(chunks=st.lists(st.integers(1, 23), min_size=1, max_size=12), window=st.integers(1, 17))
-def test_a_ring_holds_what_the_new_positions_may_see(chunks: list[int], window: int) -> None:
-    cache, length = LayerCache(window), 0
-    for new in chunks:
-        seen = held(*cache.extend(*positions(length, new)))
-        length += new
+@pytest.fixture(autouse=True)
+def little_slack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "SLACK", SLACK)
+
+
+Turns = st.lists(st.one_of(st.integers(1, 30), st.tuples(st.sampled_from(["fork", "truncate"]), st.floats(0, 1))))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=Turns, window=st.one_of(st.none(), st.integers(1, 17)), capacity=st.integers(1, 64))
+def test_it_holds_what_the_new_positions_may_see(turns: list[Any], window: int | None, capacity: int) -> None:
+    """Whatever was read, taken back and forked before."""
+    cache, length, others = LayerCache(window, capacity), 0, []
+    for turn in turns:
+        if isinstance(turn, int):
+            seen = held(*cache.extend(*positions(length, turn)))
+            oldest = 0 if window is None else max(0, length - window + 1)
+            assert seen == list(range(oldest, length + turn))  # of the first new position, then all new ones
+            length += turn
+        else:
+            length = round(cache.shortest + turn[1] * (length - cache.shortest))
+            if turn[0] == "fork":
+                others.append((cache, cache.length))
+                cache = cache.fork(length)
+            else:
+                cache.truncate(length)
         assert cache.length == length
-        if new == 1:  # order doesn't matter, and it holds no more than the one position may see
-            assert sorted(seen) == list(range(max(0, length - window), length))
-        else:  # what was kept before, then all that is new, in order
-            assert seen == list(range(max(0, length - new - window), length))
+        assert window is None or cache.kept <= 2 * (window - 1 + SLACK)
+    for other, before in others:  # a fork has changed nothing
+        oldest = 0 if window is None else max(0, before - window + 1)
+        assert held(*other.extend(*positions(before, 2))) == list(range(oldest, before + 2))
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_so_much_can_always_be_taken_back(count: int) -> None:
+    cache = LayerCache(8)
+    while cache.length < 500:
+        cache.extend(*positions(cache.length, count))
+        assert cache.shortest <= max(0, cache.length - SLACK)
 
 
 @settings(max_examples=100, deadline=None)
@@ -48,12 +80,13 @@ def test_a_full_cache_holds_everything(chunks: list[int], capacity: int) -> None
         assert seen == list(range(length))
 
 
-def test_a_ring_does_not_grow() -> None:
+def test_a_sliding_cache_does_not_grow() -> None:
     cache = LayerCache(8)
-    for start in range(0, 1000, 100):
+    for start in range(0, 10_000, 100):
         cache.extend(*positions(start, 100))
-        assert cache._keys is not None
-        assert cache._keys.shape[2] == 8
+    for start in range(10_000, 10_200):
+        cache.extend(*positions(start, 1))
+        assert cache.nbytes <= 2 * 2 * (7 + SLACK) * 2 * 3 * 4 * 4
 
 
 def test_a_full_cache_grows_by_doubling() -> None:
@@ -66,38 +99,30 @@ def test_a_full_cache_grows_by_doubling() -> None:
     assert sizes == {4, 8, 16, 32, 64, 128}
 
 
-@pytest.mark.parametrize("window", [None, 10])
-def test_truncate_forgets_the_end(window: int | None) -> None:
-    cache = LayerCache(window)
-    cache.extend(*positions(0, 9))
-    cache.truncate(4)
-    assert held(*cache.extend(*positions(4, 2))) == [0, 1, 2, 3, 4, 5]
-
-
-def test_a_ring_that_has_dropped_positions_can_not_go_back() -> None:
+def test_what_was_dropped_does_not_come_back() -> None:
     cache = LayerCache(4)
-    cache.extend(*positions(0, 6))
+    for start in range(0, 2000, 50):
+        cache.extend(*positions(start, 50))
     with pytest.raises(AssertionError):
-        cache.truncate(3)
+        cache.truncate(cache.shortest - 1)
+    with pytest.raises(AssertionError):
+        cache.fork(cache.shortest - 1)
 
 
-def test_what_was_given_may_be_overwritten_later_but_not_before_the_next_call() -> None:
-    cache = LayerCache(4)
-    cache.extend(*positions(0, 4))
-    assert sorted(held(*cache.extend(*positions(4, 1)))) == [1, 2, 3, 4]
-    assert sorted(held(*cache.extend(*positions(5, 1)))) == [2, 3, 4, 5]
-
-
-@pytest.mark.parametrize(("window", "slots"), [(None, 300), (8, 8)])
-@pytest.mark.parametrize("length", [3, 20])
-def test_moving_changes_nothing(window: int | None, slots: int, length: int) -> None:
-    cache, stayed = LayerCache(window), LayerCache(window)
-    for each in (cache, stayed):
-        each.extend(*positions(0, length))
-    keys, values = torch.zeros(2, 3, slots, 4), torch.zeros(2, 3, slots, 4)
-    cache.move(keys, values)
-    for count in (1, 1, 5, 1):
-        new = positions(cache.length, count)
-        assert held(*cache.extend(*new)) == held(*stayed.extend(*new))
-    assert cache._keys is keys
-    assert cache._values is values
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(turns=st.lists(st.one_of(st.integers(1, SLACK), st.floats(0, 1)), max_size=30), window=st.integers(1, 17))
+def test_slots_say_how_far_back_they_go(turns: list[Any], window: int) -> None:
+    """What `SlotCache.shortest` promises, by a list of which position each slot holds."""
+    cache = SlotCache(1, 16, torch.float32, window=window)
+    slots: dict[int, int] = {}
+    length = reached = 0
+    for turn in turns:
+        if isinstance(turn, int):
+            cache.reserve(length + turn)
+            slots |= {position % cache.capacity: position for position in range(length, length + turn)}
+            length += turn
+            reached = max(reached, length)
+        else:
+            length = round(cache.shortest(reached) + turn * (length - cache.shortest(reached)))
+        for position in range(max(0, length - window + 1), length):
+            assert slots[position % cache.capacity] == position

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
-from auricle.models.family import Family, open_family
+from auricle.models.family import Family, open_family, read_one
 from tests.checkpoints import IDS, make_checkpoint
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def change(folder: Path, add: dict[str, Tensor] | None = None, remove: tuple[str
 
 def last_logits(family: Family) -> Tensor:
     with torch.inference_mode():
-        return family.read([5, 6, 7, 8], None, family.new_cache())
+        return read_one(family, [5, 6, 7, 8], None, family.new_cache())
 
 
 def same(a: Tensor, b: Tensor) -> bool:
@@ -149,7 +149,7 @@ def test_memory_of_its_own_does_not_grow_by_a_table(tmp_path: Path) -> None:
     family = load(folder, torch.bfloat16)
     audio = family.encode(family.features(np.zeros(16_000, dtype=np.float32)))
     with torch.inference_mode():
-        family.read([2, *[IDS["<|audio|>"]] * len(audio), 9], audio, family.new_cache())
+        read_one(family, [2, *[IDS["<|audio|>"]] * len(audio), 9], audio, family.new_cache())
     assert anonymous_bytes() - before < table / 2
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from auricle.checkpoint import Checkpoint
-from auricle.models.family import open_family
+from auricle.models.family import open_family, read_one
 from auricle.models.gemma4.family import Gemma4Family
 from auricle.types import Audio, Message
 from tests.parity.sounds import RATE, Samples
@@ -40,7 +40,7 @@ class Pair:
         """Ours: `(tokens, vocabulary)`, all positions."""
         audio = self.encoded(clips) if clips else None
         with torch.inference_mode():
-            return self.ours.read(ids, audio, self.ours.new_cache(), last_only=False)
+            return read_one(self.ours, ids, audio, self.ours.new_cache(), wanted=len(ids))
 
     def reference_inputs(self, ids: list[int], clips: Sequence[Samples] = ()) -> dict[str, Tensor]:
         """What transformers' processor gives its model: the features of all clips, padded, and their mask."""

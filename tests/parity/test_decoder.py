@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from auricle.models.family import read_one
 from tests.parity.pair import Pair, difference
 from tests.parity.sounds import babble, clicks, noise, silence, tone
 
@@ -61,7 +62,7 @@ def test_last_only_gives_the_last_of_all_positions(pair: Pair) -> None:
     ids = pair.prompt(sounds)
     audio = pair.encoded(sounds)
     with torch.inference_mode():
-        last = pair.ours.read(ids, audio, pair.ours.new_cache(), last_only=True)
+        last = read_one(pair.ours, ids, audio, pair.ours.new_cache())
     assert last.shape == (1, pair.ours.config.text.vocab_size)
     assert difference(last[0], pair.logits(ids, sounds)[-1]) <= 1e-4
 
@@ -71,7 +72,7 @@ def in_chunks(pair: Pair, ids: list[int], chunks: list[int], last_only: bool) ->
     cache, rows, at = pair.ours.new_cache(), [], 0
     with torch.inference_mode():
         for size in chunks:
-            rows.append(pair.ours.read(ids[at : at + size], None, cache, last_only=last_only))
+            rows.append(read_one(pair.ours, ids[at : at + size], None, cache, wanted=1 if last_only else size))
             at += size
     assert at == len(ids) == cache.length
     return torch.cat(rows)
@@ -84,9 +85,9 @@ def test_several_turns_on_one_cache(pair: Pair) -> None:
     rest = text_ids(100)
     cache, rows, at = pair.ours.new_cache(), [], 0
     with torch.inference_mode():
-        first = pair.ours.read(prompt, pair.encoded(sounds), cache)
+        first = read_one(pair.ours, prompt, pair.encoded(sounds), cache)
         for size in (*[1] * 30, 20, *[1] * 10, 37, 3):
-            rows.append(pair.ours.read(rest[at : at + size], None, cache, last_only=False))
+            rows.append(read_one(pair.ours, rest[at : at + size], None, cache, wanted=size))
             at += size
     expected = pair.reference_logits(prompt + rest, sounds)
     assert difference(first[0], expected[len(prompt) - 1]) <= BOUND

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from auricle.engine.generate import stream
 from auricle.types import Answer, Audio, Message, Sampling
 from tests.checkpoints import make_checkpoint
+from tests.engine.scripted import stream
 from tests.parity.pair import Pair, load_pair
 from tests.parity.sounds import RATE, Samples, babble, clicks, noise, tone
 

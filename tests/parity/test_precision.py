@@ -11,6 +11,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from auricle.models.family import read_one
 from tests.checkpoints import make_checkpoint
 from tests.parity.pair import Pair, error, load_pair
 from tests.parity.sounds import KINDS, babble, noise, square
@@ -76,7 +77,7 @@ def test_a_cache_in_half_precision(half: Half) -> None:
     expected = exact.reference_logits(ids)
     cache, past, theirs = rounded.ours.new_cache(), None, []
     with torch.inference_mode():
-        ours = torch.cat([rounded.ours.read([id], None, cache) for id in ids])
+        ours = torch.cat([read_one(rounded.ours, [id], None, cache) for id in ids])
         for id in ids:
             out = rounded.theirs(input_ids=torch.tensor([[id]]), past_key_values=past, use_cache=True)
             past = out.past_key_values

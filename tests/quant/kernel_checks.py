@@ -68,8 +68,8 @@ def check_linear(layers: Sequence[PackedLinear], x: Tensor) -> None:
 class Recorded:
     """A program, with its buffers by name."""
 
-    def __init__(self, rows: int) -> None:
-        self.program = native.ready().Program(rows)
+    def __init__(self, rows: int, wanted: int = 2) -> None:
+        self.program = native.ready().Program(rows, wanted)
         self.places: dict[str, tuple[int, int]] = {}
         self.kept: list[Any] = []  # what the program points to
 
@@ -85,10 +85,31 @@ class Recorded:
         self[name][: len(x)] = x
 
     def run(
-        self, rows: int, *, start: int = 0, ids: list[int] | None = None, caches: Any = None, finish: bool = True
+        self,
+        rows: int,
+        *,
+        start: int = 0,
+        ids: list[int] | None = None,
+        caches: Any = None,
+        places: list[tuple[int, int]] | None = None,
+        wanted: list[bool] | None = None,
     ) -> None:
-        places = np.zeros((0, 3), dtype=np.int64) if caches is None else caches
-        self.program.run(np.array(ids if ids is not None else [0] * rows), start, places, finish)
+        """One pass.
+
+        Args:
+            start: the position of the first row, in the only request; `places` says it of each row, for several.
+            caches: `(requests, layers, 3)`, or of the only request `(layers, 3)`.
+            wanted: which rows are; unless given, the last one.
+        """
+        held = np.zeros((1, 0, 3), dtype=np.int64) if caches is None else caches.reshape(-1, *caches.shape[-2:])
+        where = [(0, start + row) for row in range(rows)] if places is None else places
+        flags = [row == rows - 1 for row in range(rows)] if wanted is None else wanted
+        self.program.run(
+            np.array(ids if ids is not None else [0] * rows, dtype=np.int64),
+            np.array(where, dtype=np.int64).reshape(-1, 2),
+            held,
+            np.array(flags, dtype=np.uint8),
+        )
 
     def keep(self, tensor: Tensor) -> Tensor:
         self.kept.append(tensor)
@@ -115,7 +136,7 @@ class Attention:
     ) -> None:
         self.dim, self.heads, self.kv_heads = dim, group * kv_heads, kv_heads
         self.dtype, self.window, self.scale = dtype, window, scale
-        self.cache = SlotCache(kv_heads, dim, dtype, window=window or None, rows=rows)
+        self.cache = SlotCache(kv_heads, dim, dtype, window=window or None)
         self.recorded = Recorded(rows)
         q, out = (self.recorded.buffer(name, self.heads * dim) for name in ("q", "out"))
         k, v = (self.recorded.buffer(name, kv_heads * dim) for name in ("k", "v"))

@@ -16,7 +16,7 @@ from auricle.api import load
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
 from auricle.layers import native
-from auricle.models.family import Family, open_family
+from auricle.models.family import Family, open_family, read_one
 from auricle.quant.report import read_costs
 from auricle.types import Audio
 from tests.checkpoints import IDS
@@ -40,7 +40,7 @@ def logits(family: Family, *, last_only: bool = False) -> Tensor:
     with torch.inference_mode():
         heard = family.encode(family.features(noise))
         ids = [2, 9, 40, 50, *[IDS["<|audio|>"]] * len(heard), 60, 70, 80]
-        return family.read(ids, heard, family.new_cache(), last_only=last_only).float().clone()
+        return read_one(family, ids, heard, family.new_cache(), wanted=1 if last_only else len(ids)).float()
 
 
 def apart(given: Tensor, exact: Tensor) -> float:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from auricle.layers import cache as cache_module
 from auricle.layers import native
+from auricle.layers.cache import SlotCache
 from auricle.quant.packed import PackedLinear
 from auricle.quant.table import Int4Table, Int8Table, PackedTable
 from tests.quant import exact
@@ -225,8 +227,11 @@ def test_attention_of_any_head(dtype: torch.dtype, dim: int, kv_heads: int, grou
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("window", [0, 1, 15, 16, 17, 64, 100])
 @pytest.mark.parametrize("pieces", [[1] * 120, [20] * 12, [7, 1, 1, 33, 2, 1, 64, 64, 64, 1, 1]])
-def test_attention_over_windows(dtype: torch.dtype, window: int, pieces: list[int]) -> None:
+def test_attention_over_windows(
+    dtype: torch.dtype, window: int, pieces: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ring of a window is gone round at least once, and never grows."""
+    monkeypatch.setattr(cache_module, "SLACK", max(pieces))
     checked = Attention(dim=24, kv_heads=2, group=3, dtype=dtype, window=window, rows=max(pieces))
     checked.check(*pieces)
     if window:
@@ -275,31 +280,77 @@ def test_attention_of_what_is_no_number(rows: int, part: str) -> None:
 # --- what is recorded, and what is refused
 
 
-def test_after_keep_last_only_the_last_row_counts() -> None:
-    recorded = Recorded(5)
+@pytest.mark.parametrize("wanted", [[], [4], [0], [0, 3], [1, 2, 4], [0, 1, 2, 3, 4]])
+def test_after_keep_only_the_wanted_rows_count(wanted: list[int]) -> None:
+    recorded = Recorded(5, wanted=5)
     x, y = recorded.buffer("x", 20), recorded.buffer("y", 20, last=True)
     recorded.program.soft_cap(x, 20, 1.0)
-    recorded.program.keep_last([x[0]])
+    recorded.program.keep([x[0]])
     recorded.program.gelu_product(x, x, y, 20)
     given = numbers(5, 20)
-    for rows in (5, 3, 1):
-        recorded.put("x", given)
-        recorded["y"][:] = 7.0
-        recorded.run(rows, finish=False)
-        assert torch.allclose(recorded["x"][1:rows], given[1:rows].tanh(), atol=2e-6)
-        assert bool((recorded["y"] == 7.0).all())
-        recorded.put("x", given)
-        recorded.run(rows)
-        last = given[rows - 1].tanh().double()
-        assert torch.allclose(recorded["y"][0].double(), exact.gelu(last) * last, atol=2e-6)
-    assert recorded["y"].shape == (1, 20)
+    recorded.put("x", given)
+    recorded["y"][:] = 7.0
+    recorded.run(5, wanted=[row in wanted for row in range(5)])
+    kept = given[wanted].tanh().double()
+    assert torch.allclose(recorded["y"][: len(wanted)].double(), exact.gelu(kept) * kept, atol=2e-6)
+    assert bool((recorded["y"][len(wanted) :] == 7.0).all())
+    assert torch.allclose(recorded["x"][len(wanted) :], given[len(wanted) :].tanh(), atol=2e-6)
+
+
+def test_more_wanted_rows_than_there_is_room_for() -> None:
+    recorded = Recorded(5, wanted=2)
+    recorded.program.keep([recorded.buffer("x", 20)[0]])
+    with pytest.raises(ValueError, match="at most max_wanted rows"):
+        recorded.run(5, wanted=[True] * 3 + [False] * 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("window", [0, 20])
+def test_requests_in_one_pass_compute_what_each_computes_alone(dtype: torch.dtype, window: int) -> None:
+    """Steps and stretches of several requests, in any mix: the same bits."""
+    size, heads, kv_heads = 32, 4, 2
+    random = np.random.default_rng(0)
+
+    def begun() -> tuple[Recorded, list[SlotCache]]:
+        recorded = Recorded(64)
+        q, out = (recorded.buffer(name, heads * size) for name in ("q", "out"))
+        k, v = (recorded.buffer(name, kv_heads * size) for name in ("k", "v"))
+        recorded.program.store(k, v, kv_heads, size, 0, dtype == BF16)
+        recorded.program.attend(q, out, heads, kv_heads, size, 0, dtype == BF16, window, 0.3)
+        return recorded, [SlotCache(kv_heads, size, dtype, window=window or None) for _ in range(4)]
+
+    def read(recorded: Recorded, caches: list[SlotCache], shares: list[tuple[int, int, int]]) -> Tensor:
+        """Rows of (request, first position, how many)."""
+        places, inputs = [], []
+        for request, start, count in shares:
+            caches[request].reserve(start + count)
+            places += [(request, position) for position in range(start, start + count)]
+            inputs += [numbers(1, (heads + 2 * kv_heads) * size, seed=1000 * request + p) for _, p in places[-count:]]
+        widths = (heads * size, kv_heads * size, kv_heads * size)
+        for name, part in zip("qkv", torch.cat(inputs).split(widths, dim=1), strict=True):
+            recorded.put(name, part)
+        held = np.array([[[c.keys.data_ptr(), c.values.data_ptr(), c.capacity or 16]] for c in caches])
+        recorded.run(len(places), places=places, caches=held)
+        return recorded["out"][: len(places)].clone()
+
+    (together, shared), (apart, own) = begun(), begun()
+    lengths = [0] * 4
+    for _ in range(30):
+        shares = []
+        for request in random.permutation(4)[: random.integers(1, 5)]:
+            count = int(random.choice([1, 1, 1, 2, 7, 16]))
+            shares.append((int(request), lengths[request], count))
+            lengths[request] += count
+        given = read(together, shared, shares)
+        expected = torch.cat([read(apart, own, [share]) for share in shares])
+        assert torch.equal(given, expected)
 
 
 def test_a_new_buffer_has_its_rows_and_columns() -> None:
     recorded = Recorded(5)
     recorded.buffer("x", 17)
     recorded.buffer("last", 3, last=True)
-    assert (recorded["x"].shape, recorded["last"].shape) == ((5, 17), (1, 3))
+    assert (recorded["x"].shape, recorded["last"].shape) == ((5, 17), (2, 3))
 
 
 def test_a_program_may_be_run_for_fewer_rows_than_it_has_but_not_for_more_or_none() -> None:
@@ -338,5 +389,9 @@ def test_caches_have_to_be_there_and_of_whole_sixteens() -> None:
     checked = Attention(dim=8, dtype=BF16)
     with pytest.raises(ValueError, match="too few caches"):
         checked.recorded.run(1)
+    cache = np.array([[1 << 20, 1 << 20, 16]])
+    for place in ((1, 0), (-1, 0), (0, -1)):
+        with pytest.raises(ValueError, match="a row belongs to no request"):
+            checked.recorded.run(1, caches=cache, places=[place])
     with pytest.raises(ValueError, match="slots are a multiple of 16"):
         checked.recorded.run(1, caches=np.array([[0, 0, 24]]))

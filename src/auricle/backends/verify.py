@@ -22,9 +22,10 @@ from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, InputError
 from auricle.hub import ModelName, find
 from auricle.layers.packing import read_packing
+from auricle.models.family import read_one
 from auricle.models.gemma4.features import FeatureConfig, feature_settings
 from auricle.sound.segment import segment
-from auricle.types import DEFAULT_QUESTION, Audio, Message, Sampling
+from auricle.types import DEFAULT_QUESTION, Ask, Audio, Message, Sampling
 
 # model_type -> the reference's classes: the model, and its feature extractor with the files its settings stand in
 REFERENCES = {"gemma4": ("Gemma4ForConditionalGeneration", "Gemma4AudioFeatureExtractor")}
@@ -143,7 +144,7 @@ def _ours(backend: NativeBackend, clip: Audio, max_tokens: int) -> tuple[_Number
     """Our numbers, and the prompt's ids."""
     family = backend.family
     message = Message("user", (DEFAULT_QUESTION, clip))
-    *_, last = backend.stream([message], Sampling(max_tokens=max_tokens))  # refuses what can't be compared, too
+    *_, last = backend.stream(Ask((message,), Sampling(max_tokens=max_tokens)))  # refuses what can't be compared, too
     assert last.answer is not None, "a stream ends with its answer"
     mel = family.features(clip.samples)
     encoded = family.encode(mel)
@@ -151,8 +152,8 @@ def _ours(backend: NativeBackend, clip: Audio, max_tokens: int) -> tuple[_Number
     numbers = _Numbers(
         mel=torch.from_numpy(mel),
         encoded=encoded.float().cpu(),
-        logits=family.read(ids, encoded, family.new_cache(), last_only=False).float().cpu(),
-        last=family.read(ids, encoded, family.new_cache())[-1].float().cpu(),
+        logits=read_one(family, ids, encoded, family.new_cache(), wanted=len(ids)).float().cpu(),
+        last=read_one(family, ids, encoded, family.new_cache())[-1].float().cpu(),
         greedy=last.answer.tokens,
     )
     return numbers, ids

@@ -91,7 +91,13 @@ class Auricle:
         from auricle.backends.native import NativeBackend
 
         begun = time.perf_counter()
-        self.model = auricle.load(loading.model, device=loading.device, dtype=loading.dtype, threads=loading.threads)
+        self.model = auricle.load(
+            loading.model,
+            device=loading.device,
+            dtype=loading.dtype,
+            threads=loading.threads,
+            cache_mb=0,  # the same question again and again: remembered, it would cost nothing
+        )
         self.load_s = time.perf_counter() - begun
         self.version = auricle.__version__
         assert isinstance(self.model.backend, NativeBackend)

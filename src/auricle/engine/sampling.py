@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from auricle.types import Sampling
 
+if TYPE_CHECKING:
+    from auricle.engine.constraint import Held
+
 
 class Sampler:
     """Picks tokens for one request, as its settings say; the random choices follow its seed alone.
 
-    The order is the one of transformers: penalty, temperature, top-k, top-p, min-p.
+    The order is the one of transformers: penalty, constraint, temperature, top-k, top-p, min-p. So the filters choose
+    among what the constraint allows.
     """
 
-    def __init__(self, sampling: Sampling, prompt: list[int]) -> None:
-        self.sampling = sampling
+    def __init__(self, sampling: Sampling, prompt: list[int], held: Held | None = None) -> None:
+        self.sampling, self._held = sampling, held
         self._seen = set(prompt)
         self._generator = torch.Generator().manual_seed(sampling.seed)
 
     def pick(self, logits: Tensor) -> int:
-        """One token id from `(vocabulary,)` logits."""
+        """One token id from `(vocabulary,)` logits; one that the constraint allows, or an error of `Held.mask`."""
         logits = self._penalised(logits.float())
+        if self._held is not None:
+            logits = self._held.mask(logits)
         if self.sampling.temperature == 0:
             token = int(logits.argmax())
         else:
@@ -29,6 +37,8 @@ class Sampler:
             # Drawn on the CPU, so that a seed gives the same choices on every device.
             token = int(torch.multinomial(probabilities.cpu(), 1, generator=self._generator))
         self._seen.add(token)
+        if self._held is not None:
+            self._held.accept(token)
         return token
 
     def _penalised(self, logits: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Keys and values of what was already read, a layer at a time.
 
-A full layer keeps every position and grows by doubling. A sliding layer keeps a ring of the last `window` positions:
-the new one takes the place of the oldest, so its memory stays constant however long the conversation gets.
+A full layer keeps every position and grows by doubling. A sliding layer keeps the last `window` positions and `SLACK`
+more: its memory stays constant however long the conversation gets, and yet what was read last can be taken back, so
+that another question can go on from where the two differ (`engine/prefixes.py`).
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+SLACK = 512  # positions that can be taken back from a sliding layer that has dropped some
+
 
 class LayerCache:
-    """Keys and values of one layer, each `(batch, kv_heads, positions, head_dim)`; `window` makes it a ring."""
+    """Keys and values of one layer, each `(batch, kv_heads, positions, head_dim)`; `window` makes it sliding."""
 
     def __init__(self, window: int | None = None, capacity: int = 256) -> None:
         self.window = window
-        self.length = 0  # positions read so far, those that a ring has dropped included
-        self._first_capacity = capacity if window is None else window
+        self.length = 0  # positions read so far, those that were dropped included
+        self.kept = 0  # of these, the last so many are here
+        self._capacity = capacity  # at first
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
 
@@ -24,77 +28,94 @@ class LayerCache:
         """Adds new positions.
 
         Returns:
-            All keys and values that the new positions may look at: what was kept before them, then themselves.
-            In order of position, but for a single new position in a full ring, where order doesn't matter: rotary
-            positions are already in the keys, and that one position sees them all.
+            In order of position, the keys and values of what the first of the new positions may look at, and of all
+            new ones. They may be overwritten by the next call.
         """
-        new = keys.shape[2]
-        if self.window is not None and new > 1:
-            return self._extend_ring(keys, values, self.window)
-        self._reserve(keys, values, self.length + new)
+        new, length = keys.shape[2], self.length + keys.shape[2]
+        seen = new + (self.kept if self.window is None else min(self.kept, self.window - 1))
+        if self.window is not None and self.kept + new > 2 * self._most(length):
+            if self.kept:
+                old_keys, old_values = self.recent(self._most(self.kept))
+                keys, values = torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
+            self.replace(keys, values, length)
+            return keys[:, :, -seen:], values[:, :, -seen:]
+        self._reserve(keys, values)
         assert self._keys is not None and self._values is not None
-        at = self.length % self._keys.shape[2] if self.window is not None else self.length
-        self._keys[:, :, at : at + new] = keys
-        self._values[:, :, at : at + new] = values
-        self.length += new
-        kept = min(self.length, self._keys.shape[2])
-        return self._keys[:, :, :kept], self._values[:, :, :kept]
+        self._keys[:, :, self.kept : self.kept + new] = keys
+        self._values[:, :, self.kept : self.kept + new] = values
+        self.kept, self.length = self.kept + new, length
+        return self.recent(seen)
+
+    @property
+    def shortest(self) -> int:
+        """The least length that `truncate` can bring back."""
+        if self.window is None or self.kept == self.length:
+            return 0
+        return min(self.length, self.length - self.kept + self.window - 1)
 
     def truncate(self, length: int) -> None:
-        """Forgets positions from `length` on; a ring can do so only while it has dropped none."""
-        assert length <= self.length
-        assert self.window is None or self.length <= self.window or length == self.length
+        """Forgets positions from `length` on."""
+        assert self.shortest <= length <= self.length
+        self.kept -= self.length - length
         self.length = length
 
-    def move(self, keys: Tensor, values: Tensor) -> None:
-        """Goes on in these tensors: of a ring with its window of slots, of a full layer with at least those in use."""
-        if self._keys is not None and self._values is not None:
-            kept = min(self.length, self._keys.shape[2])
-            keys[:, :, :kept], values[:, :, :kept] = self._keys[:, :, :kept], self._values[:, :, :kept]
-        self._keys, self._values = keys, values
+    def recent(self, count: int) -> tuple[Tensor, Tensor]:
+        """The last positions' keys and values, in order."""
+        assert self._keys is not None and self._values is not None and count <= self.kept
+        return self._keys[:, :, self.kept - count : self.kept], self._values[:, :, self.kept - count : self.kept]
 
-    def _extend_ring(self, keys: Tensor, values: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        if self.length:
-            old_keys, old_values = self._in_order(window)
-            keys, values = torch.cat([old_keys, keys], dim=2), torch.cat([old_values, values], dim=2)
-        end = self.length + keys.shape[2] - min(self.length, window)
-        kept = min(window, keys.shape[2])
-        self._reserve(keys, values, window)
-        assert self._keys is not None and self._values is not None
-        slots = torch.arange(end - kept, end, device=keys.device) % window
-        self._keys[:, :, slots] = keys[:, :, -kept:]
-        self._values[:, :, slots] = values[:, :, -kept:]
-        self.length = end
-        return keys, values
+    def replace(self, keys: Tensor, values: Tensor, length: int) -> None:
+        """Holds these from now on: of the last positions before `length`, in order. A copy of as many as are kept."""
+        kept = self._most(keys.shape[2])
+        self._keys, self._values = keys[:, :, -kept:].clone(), values[:, :, -kept:].clone()
+        self.kept, self.length = kept, length
 
-    def _in_order(self, window: int) -> tuple[Tensor, Tensor]:
-        assert self._keys is not None and self._values is not None
-        kept = min(self.length, window)
-        slots = torch.arange(self.length - kept, self.length, device=self._keys.device) % window
-        return self._keys[:, :, slots], self._values[:, :, slots]
+    def fork(self, length: int) -> LayerCache:
+        """One that goes on by itself from a length that this one could be truncated to."""
+        assert self.shortest <= length <= self.length
+        copy, kept = LayerCache(self.window, self._capacity), self.kept - (self.length - length)
+        copy.length = length
+        if kept:
+            assert self._keys is not None and self._values is not None
+            copy.replace(self._keys[:, :, :kept], self._values[:, :, :kept], length)
+        return copy
 
-    def _reserve(self, keys: Tensor, values: Tensor, positions: int) -> None:
-        """Makes room; buffers are never freed or shrunk while the request lives."""
+    @property
+    def nbytes(self) -> int:
+        return 0 if self._keys is None or self._values is None else self._keys.nbytes + self._values.nbytes
+
+    def _most(self, positions: int) -> int:
+        """How many of so many positions stay."""
+        return positions if self.window is None else min(positions, self.window - 1 + SLACK)
+
+    def _reserve(self, keys: Tensor, values: Tensor) -> None:
+        """Makes room for these behind those kept. Of a sliding layer no more than twice what it keeps, so that the kept
+        ones move to the front only once in so many positions."""
         have = 0 if self._keys is None else self._keys.shape[2]
-        if positions <= have or (self.window is not None and have == self.window):
+        needed = self.kept + keys.shape[2]
+        if needed <= have:
             return
-        size = self.window or max(self._first_capacity, 2 * have, positions)
+        size = max(self._capacity, 2 * have, needed)
+        size = size if self.window is None else min(size, 2 * (self.window - 1 + SLACK))
         batch, heads, _, dim = keys.shape
         grown_keys, grown_values = keys.new_empty(batch, heads, size, dim), values.new_empty(batch, heads, size, dim)
-        self.move(grown_keys, grown_values)
+        if self.kept:
+            grown_keys[:, :, : self.kept], grown_values[:, :, : self.kept] = self.recent(self.kept)
+        self._keys, self._values = grown_keys, grown_values
 
 
 class SlotCache:
     """Keys and values of one layer for the native kernels: position p is in slot p % capacity.
 
     They are opaque words of 32 bits, zero where nothing was read: `native/attention.inl` says how they lie. With a
-    window, the slots hold it and the `rows` positions that are read at a time, and never grow; without one they grow by
-    doubling.
+    window, the slots hold it and the `SLACK` positions that are read at a time or taken back, and never grow; without
+    one they grow by doubling.
     """
 
-    def __init__(self, kv_heads: int, head_dim: int, dtype: torch.dtype, *, window: int | None, rows: int) -> None:
-        self._fixed = None if window is None else _sixteens(window + rows - 1)
-        self._heads, self._dim = kv_heads, head_dim
+    def __init__(self, kv_heads: int, head_dim: int, dtype: torch.dtype, *, window: int | None) -> None:
+        self._window = window
+        self._fixed = None if window is None else _sixteens(window - 1 + SLACK)
+        self._heads, self._dim, self._dtype = kv_heads, head_dim, dtype
         self._numbers = 4 // dtype.itemsize  # of a word
         self.capacity = 0
         self.keys, self.values = self._words(0)
@@ -109,6 +130,22 @@ class SlotCache:
         keys[:, : self.keys.shape[1]], values[:, : self.values.shape[1]] = self.keys, self.values
         self.keys, self.values = keys, values
         return True
+
+    def shortest(self, reached: int) -> int:
+        """The least length to go back to, when the positions before `reached` have been written."""
+        if self._window is None or reached <= self.capacity:
+            return 0
+        return min(reached, reached - self.capacity + self._window - 1)
+
+    def fork(self) -> SlotCache:
+        """One that goes on from here by itself."""
+        copy = SlotCache(self._heads, self._dim, self._dtype, window=self._window)
+        copy.capacity, copy.keys, copy.values = self.capacity, self.keys.clone(), self.values.clone()
+        return copy
+
+    @property
+    def nbytes(self) -> int:
+        return self.keys.nbytes + self.values.nbytes
 
     def _words(self, slots: int) -> tuple[Tensor, Tensor]:
         """Of keys `(heads, slots / 16, head_dim / numbers, 16)`, of values `(heads, slots / numbers, wide)`."""

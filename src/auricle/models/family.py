@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,30 @@ class Prompt:
 
     ids: list[int]  # audio placeholders included
     layout: list[str]  # for people: a line for each stretch of text or audio
+
+
+class PromptCache(Protocol):
+    """Keys and values of what one request has read."""
+
+    length: int  # positions read so far
+    shortest: int  # the least length that it can be forked or truncated to
+    nbytes: int
+
+    def truncate(self, length: int) -> None:
+        """Forgets positions from `length` on."""
+
+    def fork(self, length: int) -> PromptCache:
+        """One that goes on by itself from this length."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one request reads in a pass."""
+
+    cache: Any  # its own `PromptCache`, which takes it up
+    ids: Sequence[int]  # with placeholders where audio tokens go
+    audio: Tensor | None = None  # these, `(audio tokens, hidden)`, in order
+    wanted: int = 1  # of how many of the last positions the logits are wanted; fewer is less work
 
 
 class Ear(Protocol):
@@ -53,6 +78,8 @@ class Family(Protocol):
     max_clip_seconds: float
     context: int  # tokens, prompt and answer together
     stop_ids: frozenset[int]
+    placeholder: int  # the id that stands in a prompt for each audio token
+    vocabulary: int  # how many logits there are
     notes: tuple[str, ...]  # what the user should know of how it was loaded
     hidden_span: tuple[int, int] | None  # ids that open and close what is not part of the answer (thinking)
 
@@ -80,11 +107,20 @@ class Family(Protocol):
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
         """Renders messages; `tokens` is how many audio tokens each clip has, in order."""
 
-    def new_cache(self, *, observed: bool = False) -> Any:
+    def new_cache(self, *, observed: bool = False) -> PromptCache:
         """Keys and values of a new request; `observed` has every module run by itself, so that hooks see it."""
 
-    def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
-        """Takes ids (and the audio tokens at their places) up into the cache -> `(tokens or 1, vocabulary)` logits."""
+    def read(self, parts: Sequence[Part]) -> list[Tensor]:
+        """Takes up what requests read, all in one pass -> for each `(wanted, vocabulary)` logits, float32.
+
+        What a request gets does not depend on who else is in the pass, but for the rounding of products in float32 that
+        take one row or several.
+        """
+
+
+def read_one(family: Family, ids: Sequence[int], audio: Tensor | None, cache: Any, *, wanted: int = 1) -> Tensor:
+    """`Family.read` of one request alone: `(wanted, vocabulary)` logits."""
+    return family.read([Part(cache, ids, audio, wanted)])[0]
 
 
 def open_family(checkpoint: Checkpoint) -> Family:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, PromptError
 from auricle.types import Audio, Message
+
+_BYTE = re.compile("<0x([0-9A-F]{2})>")  # a token that is one byte of a character, in vocabularies of whole characters
 
 
 class TextCodec:
@@ -50,11 +55,48 @@ class TextCodec:
         """How an added token is written: one that stays whole whatever stands around it. None for any other id."""
         return self._added.get(id)
 
+    def spellings(self) -> list[bytes]:
+        """What each id adds to a text, in bytes; nothing for control tokens and for ids that are not used."""
+        tokens = {id: token for token, id in self._tokenizer.get_vocab(with_added_tokens=True).items()}
+        spelling = _by_letters if isinstance(self._tokenizer.decoder, decoders.ByteLevel) else self._by_decoding(tokens)
+        spelt = [b""] * (max(tokens) + 1)
+        for id in tokens.keys() - set(self._control.values()):
+            spelt[id] = spelling(id, tokens[id])
+        return spelt
+
+    def _by_decoding(self, tokens: dict[int, str]) -> Callable[[int, str], bytes]:
+        first = next(id for id in sorted(tokens) if self.decode([id]))
+        start = len(self.decode([first]))
+
+        def spelling(id: int, token: str) -> bytes:
+            text = self.decode([first, id])[start:]  # as the second, since some decoders trim the beginning
+            if "\N{REPLACEMENT CHARACTER}" not in text:
+                return text.encode()
+            byte = _BYTE.fullmatch(token)
+            return bytes([int(byte[1], 16)]) if byte else b""
+
+        return spelling
+
     def refuse_control_tokens(self, text: str) -> None:
         """A user's text must not open a turn or pose as audio: a control token in it is an error."""
         for token in self._control:
             if token in text:
                 raise PromptError(f"the text contains the control token {token!r}: take it out")
+
+
+def _by_letters(id: int, token: str) -> bytes:
+    """As a byte-level decoder does it: an added token may hold other letters, and then stands for itself."""
+    letters = _byte_letters()
+    known = [letters[letter] for letter in token if letter in letters]
+    return bytes(known) if len(known) == len(token) else token.encode()
+
+
+@cache
+def _byte_letters() -> dict[str, int]:
+    """Which byte a letter stands for in byte-level vocabularies (GPT-2's table: what can't be printed got others)."""
+    plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
 class Detokenizer:

@@ -34,6 +34,10 @@ MAGIC = {
     b"OggS": "ogg",
     b"\x1aE\xdf\xa3": "webm or Matroska",
     b"ID3": "mp3",
+    b"\xff\xfb": "mp3",  # a frame without a tag in front: layer III of MPEG 1 or 2, with a checksum or without
+    b"\xff\xfa": "mp3",
+    b"\xff\xf3": "mp3",
+    b"\xff\xf2": "mp3",
     b"FORM": "aiff",
 }
 
@@ -49,7 +53,11 @@ class Claim:
 
 def looks_like(source: Source) -> str | None:
     """The container that the first bytes announce."""
-    head = source.at(0, 12)
+    return container_of(source.at(0, 12))
+
+
+def container_of(head: bytes) -> str | None:
+    """The container whose first 12 bytes these are, as it calls itself to a user."""
     if head[4:8] == b"ftyp":
         return "mp4"
     return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)

@@ -25,24 +25,32 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 import av
 import av.error
 import numpy as np
-import soxr
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from auricle.errors import OptionError, SoundError
 from auricle.sound.claims import Claim, is_cut_off, looks_like, read_claim
-from auricle.sound.source import Source, one_line, open_source
+from auricle.sound.samples import (
+    MAX_PEAK,
+    SAMPLE_FORMATS,
+    as_channels,
+    checked_rate,
+    mono,
+    not_finite,
+    other_scale,
+    resampler,
+    scaled,
+    to_floats,
+)
+from auricle.sound.source import Source, open_source
 from auricle.types import Audio
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
 
-MAX_PEAK = 16.0  # +24 dB over full scale
 MAX_GAP_S = 0.25  # between packets; clocks of live recordings jitter by less
 MAX_FLAC_GAP_S = 0.001  # its frames are numbered by their samples
-MAX_RATE = 10_000_000  # samples per second; more is a damaged header, and would take the resampler minutes
-MAX_CHANNELS = 64  # of an array: more than that is a transposed one
 
 # Containers that hold sound. Playlists and scripts (HLS, concat, ...) are left out on purpose: they make FFmpeg open
 # other files and addresses, which a file from a stranger must not do.
@@ -52,16 +60,6 @@ CONTAINERS = (
 )
 FORMATS = "wav, mp3, flac, ogg, m4a, webm, or a video with sound"
 MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # between and after the frames of joined or tagged files
-
-# FFmpeg's sample formats (planar ones have a "p" behind): NumPy's type, the value of silence, the value of full scale.
-SAMPLE_FORMATS = {
-    "u8": ("u1", 128, 2**7),
-    "s16": ("i2", 0, 2**15),
-    "s32": ("i4", 0, 2**31),
-    "s64": ("i8", 0, 2**63),
-    "flt": ("f4", 0, 1),
-    "dbl": ("f8", 0, 1),
-}
 
 
 @dataclass(frozen=True)
@@ -134,24 +132,12 @@ def from_samples(
         SoundError: the shape, the type or the rate doesn't fit, there are no samples, or some are NaN, infinite or
             absurdly large.
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or rate < 1:
-        raise SoundError(f"{name} comes with a rate of {rate!r}; give samples per second, a whole number such as 16000")
-    try:
-        values = np.asarray(samples)
-    except Exception as error:  # whatever an array-like throws: ragged lists, tensors on another device, ...
-        raise SoundError(f"{name} is no array ({one_line(str(error))}); give a NumPy array") from None
-    if values.ndim not in (1, 2):
-        raise SoundError(f"{name} has the shape {values.shape}; give (samples,) or (channels, samples)")
-    if values.size == 0:
-        raise SoundError(f"{name} holds 0 samples (its shape is {values.shape}); give some sound")
-    channels = np.atleast_2d(values)
-    if len(channels) > MAX_CHANNELS:
-        raise SoundError(
-            f"{name} has the shape {values.shape}, which would be {len(channels):,} channels; "
-            "give (channels, samples): transpose it"
-        )
+    rate = checked_rate(rate, name)
+    channels = as_channels(samples, name)
+    if channels.size == 0:
+        raise SoundError(f"{name} holds 0 samples (its shape is {np.shape(samples)}); give some sound")
     mixed = _Mixed(name, target_rate, limits=None)
-    mixed.add_channels(_to_floats(channels, name), int(rate))
+    mixed.add_channels(to_floats(channels, name), rate)
     return Audio(mixed.finish(), target_rate, name)
 
 
@@ -163,7 +149,7 @@ class _Mixed:
         self._rate = rate
         self._limits = limits
         self._parts: list[NDArray[np.float32]] = []
-        self._resampler: soxr.ResampleStream | None = None
+        self._resampler: Any = None
         self._source_rate = 0
         self._samples = 0  # taken in at `_source_rate`
         self._earlier_s = 0.0  # taken in at other rates, in seconds
@@ -190,12 +176,9 @@ class _Mixed:
         if not math.isfinite(peak):
             self._note_not_finite(channels, before)
         elif peak > MAX_PEAK:
-            raise SoundError(
-                f"{self._name} reaches {peak:,.6g} where full scale is 1: it is damaged, or its numbers have another "
-                "scale; divide them by it first (32768 for 16-bit numbers)"
-            )
+            raise other_scale(self._name, peak)
         else:
-            self._append(channels.mean(axis=0).astype(np.float32) if len(channels) > 1 else channels[0])
+            self._append(mono(channels))  # a copy: the frame's own memory goes back to FFmpeg
 
     def finish(self) -> NDArray[np.float32]:
         """All of it, `(samples,)`."""
@@ -210,20 +193,17 @@ class _Mixed:
             raise SoundError(f"{self._name} holds 0 samples at {self._rate:,} Hz; give a file with sound in it")
         return samples
 
-    def _append(self, mono: NDArray[np.floating[Any]]) -> None:
-        part = mono.astype(np.float32)  # a copy: the frame's own memory goes back to FFmpeg
+    def _append(self, part: NDArray[np.float32]) -> None:
         if self._resampler is not None:
             part = self._resampler.resample_chunk(part)
         self._parts.append(part)
 
     def _change_rate(self, rate: int) -> None:
-        if rate > MAX_RATE:
-            raise SoundError(f"{self._name} claims {rate:,} samples per second; it can have at most {MAX_RATE:,}")
+        checked_rate(rate, self._name)
         self._earlier_s = self.seconds
         self._flush()
         self._source_rate, self._samples = rate, 0
-        if rate != self._rate:
-            self._resampler = soxr.ResampleStream(rate, self._rate, 1, dtype="float32", quality="HQ")
+        self._resampler = resampler(rate, self._rate)
 
     def _flush(self) -> None:
         if self._resampler is not None:
@@ -231,7 +211,7 @@ class _Mixed:
             self._resampler = None
 
     def _note_not_finite(self, channels: NDArray[np.floating[Any]], before: int) -> None:
-        bad = np.flatnonzero(~np.isfinite(channels).all(axis=0))
+        bad = not_finite(channels)
         if not self._not_finite:
             at = self.seconds - (channels.shape[1] - int(bad[0])) / self._source_rate
             self._first_not_finite = f"sample {before + int(bad[0]):,} ({at:.3f} s)"
@@ -344,28 +324,7 @@ def _channels(frame: AudioFrame, name: str) -> NDArray[np.floating[Any]]:
         values = np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes[:count]])
     else:
         values = np.frombuffer(planes[0], dtype, frame.samples * count).reshape(frame.samples, count).T
-    return _scaled(values, kind)
-
-
-def _to_floats(values: NDArray[Any], name: str) -> NDArray[np.floating[Any]]:
-    if values.dtype.kind == "f":
-        return values.astype(np.float32) if values.dtype.itemsize < 4 else values
-    kind = {"u1": "u8", "i2": "s16", "i4": "s32"}.get(values.dtype.str[1:])  # of either byte order
-    if kind is None:
-        raise SoundError(
-            f"{name} has the type {values.dtype}, which has no agreed full scale; "
-            "give floats in [-1, 1], int16, int32 or uint8"
-        )
-    return _scaled(values, kind)
-
-
-def _scaled(values: NDArray[Any], kind: str) -> NDArray[np.floating[Any]]:
-    dtype, silence, full_scale = SAMPLE_FORMATS[kind]
-    if dtype[0] == "f":
-        return values
-    # float32 is exact for 16 bits, and half the work.
-    wide: NDArray[np.floating[Any]] = values.astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
-    return (wide - silence) / full_scale
+    return scaled(values, kind)
 
 
 def _too_long(name: str, how_long: str, limits: Limits) -> SoundError:

@@ -76,8 +76,8 @@ class Source:
 
     def _read(self, count: int) -> bytes:
         if self.size is not None:
-            return _as_bytes(self._raw.read(count), self.name)
-        data = self._head[self.taken : self.taken + count] or _as_bytes(self._raw.read(count), self.name)
+            return as_bytes(self._raw.read(count), self.name)
+        data = self._head[self.taken : self.taken + count] or as_bytes(self._raw.read(count), self.name)
         self.taken += len(data)
         if self.taken > self._max_bytes:
             raise _too_large(self.name, self._max_bytes)
@@ -170,13 +170,14 @@ def _read_until(stream: BinaryIO, count: int, name: str) -> bytes:
     """Up to `count` bytes; fewer only at the end of the stream."""
     parts: list[bytes] = []
     missing = count
-    while missing and (data := _as_bytes(stream.read(min(CHUNK, missing)), name)):
+    while missing and (data := as_bytes(stream.read(min(CHUNK, missing)), name)):
         parts.append(data)
         missing -= len(data)
     return b"".join(parts)
 
 
-def _as_bytes(data: object, name: str) -> bytes:
+def as_bytes(data: object, name: str) -> bytes:
+    """What a stream's `read` gave, if it is bytes; a `SoundError` otherwise."""
     if not isinstance(data, bytes):
         raise SoundError(f"{name} gives {type(data).__name__}, not bytes; open it in binary mode (rb)")
     return data

@@ -24,7 +24,9 @@ from torch.utils._pytree import tree_leaves
 
 from auricle.checkpoint import Checkpoint
 from auricle.layers import native
+from auricle.layers.cache import SLACK
 from auricle.layers.packing import read_packing
+from auricle.models.family import read_one
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.family import Gemma4Family
@@ -84,7 +86,7 @@ def ordinary(family: Gemma4Family, ids: list[int], cache: Cache) -> Tensor:
     """The decoder without the step: logits of the last position."""
     graph, family._graph = family._graph, None
     try:
-        return family.read(ids, None, cache)
+        return read_one(family, ids, None, cache)
     finally:
         family._graph = graph
 
@@ -112,7 +114,7 @@ class Request:
         """Reads so many ids in each call, and compares what both say of the last."""
         for count in counts:
             ids = self._ids[self.cache.length :][:count]
-            given = self.family.read(ids, None, self.cache)
+            given = read_one(self.family, ids, None, self.cache)
             assert given.dtype == torch.float32
             assert apart(given, ordinary(self.family, ids, self.plain)) < BOUND, f"position {self.plain.length}"
             assert self.cache.length == self.plain.length
@@ -153,7 +155,7 @@ def test_growing(family: Gemma4Family) -> None:
 def test_capacities(e2b: Path, positions: int, capacity: int) -> None:
     graph = DecoderGraph(loaded(e2b).model.language_model)
     assert graph._step(positions).slots.layers[2][0].shape == (1, 1, capacity, 32)
-    assert graph._step(positions).slots.layers[0][0].shape == (1, 1, 16, 16)
+    assert graph._step(positions).slots.layers[0][0].shape == (1, 1, 15 + SLACK, 16)
     assert list(graph._steps) == [capacity]
 
 
@@ -190,11 +192,11 @@ def test_a_turn_of_another_leaves_logits_alone(e2b: Path) -> None:
     family = loaded(e2b)
     one, other = Cache(family.config.text), Cache(family.config.text)
     with torch.inference_mode():
-        family.read(text(5), None, one)
-        family.read(text(9), None, other)
-        logits = family.read([7], None, one)
+        read_one(family, text(5), None, one)
+        read_one(family, text(9), None, other)
+        logits = read_one(family, [7], None, one)
         kept = logits.clone()
-        family.read([8], None, other)
+        read_one(family, [8], None, other)
     assert torch.equal(logits, kept)
 
 
@@ -224,10 +226,10 @@ def test_in_and_out_of_inference_mode(e2b: Path) -> None:
     family = loaded(e2b)
     outside, inside = Cache(family.config.text), Request(family, seed=1)
     ids = text(40)
-    logits = [family.read(ids[:9], None, outside), family.read(ids[9:10], None, outside)]
+    logits = [read_one(family, ids[:9], None, outside), read_one(family, ids[9:10], None, outside)]
     inside.read(5, 1)
-    logits += [family.read(ids[10:11], None, outside), family.read(ids[11:39], None, outside)]
-    logits += [family.read(ids[39:], None, outside)]
+    logits += [read_one(family, ids[10:11], None, outside), read_one(family, ids[11:39], None, outside)]
+    logits += [read_one(family, ids[39:], None, outside)]
     plain = Cache(family.config.text)
     for given, part in zip(logits, (ids[:9], ids[9:10], ids[10:11], ids[11:39], ids[39:]), strict=True):
         assert apart(given, ordinary(family, part, plain)) < BOUND
@@ -237,25 +239,25 @@ def test_the_first_token_and_audio_are_not_stepped(e2b: Path) -> None:
     family = loaded(e2b)
     cache, audio = Cache(family.config.text), torch.randn(1, family.config.text.hidden_size)
     with torch.inference_mode():
-        family.read([2], None, cache)
+        read_one(family, [2], None, cache)
         assert not steps(family)
-        family.read([IDS["<|audio|>"]], audio, cache)
+        read_one(family, [IDS["<|audio|>"]], audio, cache)
         assert not steps(family)
-        given = family.read([9], None, cache)
+        given = read_one(family, [9], None, cache)
         plain = Cache(family.config.text)
         family._graph = None
-        family.read([2, IDS["<|audio|>"]], audio, plain)
-        assert apart(given, family.read([9], None, plain)) < BOUND
+        read_one(family, [2, IDS["<|audio|>"]], audio, plain)
+        assert apart(given, read_one(family, [9], None, plain)) < BOUND
 
 
 def test_a_placeholder_without_audio_is_the_pad_token(e2b: Path) -> None:
     family = loaded(e2b)
     one, other = Cache(family.config.text), Cache(family.config.text)
     with torch.inference_mode():
-        family.read([2, 9], None, one)
-        family.read([2, 9], None, other)
+        read_one(family, [2, 9], None, one)
+        read_one(family, [2, 9], None, other)
         placeholder = [IDS["<|audio|>"]]
-        assert apart(family.read(placeholder, None, one), ordinary(family, placeholder, other)) < BOUND
+        assert apart(read_one(family, placeholder, None, one), ordinary(family, placeholder, other)) < BOUND
 
 
 def test_without_per_layer_inputs_or_a_cap(tmp_path: Path) -> None:
@@ -279,10 +281,10 @@ def test_threads(e2b: Path) -> None:
 @torch.inference_mode()
 def answer(family: Gemma4Family, seed: int, tokens: int = 40) -> list[int]:
     cache = Cache(family.config.text)
-    logits = family.read(text(20, seed), None, cache)
+    logits = read_one(family, text(20, seed), None, cache)
     sampled = [int(logits.argmax())]
     while len(sampled) < tokens:
-        logits = family.read(sampled[-1:], None, cache)
+        logits = read_one(family, sampled[-1:], None, cache)
         sampled.append(int(logits.argmax()))
     return sampled
 
@@ -329,7 +331,10 @@ CASES = [("e2b", torch.float32), ("e2b", torch.bfloat16), ("e4b", torch.bfloat16
 def forced(family: Gemma4Family, ids: list[int], *, stepped: bool) -> Tensor:
     """`(tokens, vocabulary)` of ids read one by one after the first 30, nobody waiting for a token's logits."""
     cache = Cache(family.config.text)
-    read = (lambda part: family.read(part, None, cache)) if stepped else (lambda part: ordinary(family, part, cache))
+
+    def read(part: list[int]) -> Tensor:
+        return read_one(family, part, None, cache) if stepped else ordinary(family, part, cache)
+
     read(ids[:30])
     return torch.cat([read([id]) for id in ids[30:]]).cpu()
 
@@ -375,9 +380,9 @@ def test_captured_requests_that_take_turns(folders: dict[str, Path], kind: str) 
     caches = [Cache(family.config.text) for _ in alone]
     with torch.inference_mode():
         for seed, cache in enumerate(caches):
-            family.read(text(20, seed), None, cache)
+            read_one(family, text(20, seed), None, cache)
         for i in range(39):
-            logits = [family.read([alone[seed][i]], None, cache) for seed, cache in enumerate(caches)]
+            logits = [read_one(family, [alone[seed][i]], None, cache) for seed, cache in enumerate(caches)]
             assert [int(row.argmax()) for row in logits] == [sampled[i + 1] for sampled in alone]
 
 

@@ -3,7 +3,9 @@
 What is unusual:
 - The last `num_kv_shared_layers` layers own no keys and values: they read those of the last layer of their kind
   (sliding or full) that does. So a prefill that needs only the last position runs them for that position alone; of the
-  last owner every position needs only its keys and values. `last_only` does so: over two thirds of the work saved.
+  last owner every position needs only its keys and values. `Part.wanted` says so: over two thirds of the work saved.
+- Several requests share a pass: their new positions stand one after the other, every product takes all of them at once,
+  and each request attends to its own keys and values.
 - Per-layer embeddings: a second table gives every token a small vector for every layer. At audio positions it is the
   pad token's. The two tables are only looked up, so they stay memory-mapped.
 - Sliding and full layers have their own head size and rotary base; full layers turn only a quarter of the head.
@@ -18,7 +20,8 @@ Layout: transformers 5.23, `models/gemma4/modeling_gemma4.py`. Module names are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
@@ -52,6 +55,13 @@ class Past(Protocol):
         """What hides the slots that the one new position may not see; None where `extend` gave no others."""
 
 
+class Home(Protocol):
+    """Where a cache's keys and values can be for a while instead of in it (`graph.py`)."""
+
+    def move_out(self) -> None:
+        """Gives them back."""
+
+
 class Cache:
     """Keys and values of one request, for the layers that own them."""
 
@@ -60,13 +70,47 @@ class Cache:
             LayerCache(config.sliding_window if config.layer_types[i] == SLIDING else None)
             for i in range(config.first_shared_layer)
         ]
+        self.away: Home | None = None
 
     @property
     def length(self) -> int:
         """Positions read so far."""
         return self.layers[0].length
 
+    @property
+    def shortest(self) -> int:
+        """The least length that it can be forked or truncated to."""
+        self.bring_home()
+        return max(layer.shortest for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self.layers)
+
+    def truncate(self, length: int) -> None:
+        """Forgets positions from `length` on."""
+        self.bring_home()
+        for layer in self.layers:
+            layer.truncate(length)
+
+    def fork(self, length: int) -> Cache:
+        """One that goes on by itself from this length."""
+        self.bring_home()
+        copy = Cache.__new__(Cache)
+        copy.layers, copy.away = [layer.fork(length) for layer in self.layers], None
+        return copy
+
+    def advance(self) -> None:
+        """Counts a position that was read into where its keys and values are now."""
+        for layer in self.layers:
+            layer.length += 1
+
+    def bring_home(self) -> None:
+        if self.away is not None:
+            self.away.move_out()
+
     def positions(self, count: int, device: torch.device) -> Tensor:
+        self.bring_home()
         return torch.arange(self.length, self.length + count, device=device)
 
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
@@ -74,6 +118,38 @@ class Cache:
 
     def bias(self, layer: int) -> None:
         return None
+
+
+class Fresh:
+    """A past of nothing, that keeps nothing: for what is read on its own (training)."""
+
+    def positions(self, count: int, device: torch.device) -> Tensor:
+        return torch.arange(count, device=device)
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> KeysValues:
+        return keys, values
+
+    def bias(self, layer: int) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """One request's share of a pass."""
+
+    past: Past  # takes up the new positions
+    rows: int  # how many these are
+    wanted: int  # of how many of the last ones the outcome is asked for
+
+
+@dataclass
+class _Held:
+    """What a stretch's queries look at in one layer."""
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor | None  # see `Past.bias`
+    queries: int
 
 
 class Attention(nn.Module):
@@ -94,40 +170,43 @@ class Attention(nn.Module):
             self.v_norm = RMSNorm(self.head_dim, config.rms_norm_eps, scaled=False)
         self.o_proj = Linear(self.heads * self.head_dim, config.hidden_size)
 
-    def project(self, x: Tensor, cos: Tensor, sin: Tensor, *, last_only: bool) -> tuple[Tensor, KeysValues | None]:
+    def project(self, x: Tensor, cos: Tensor, sin: Tensor, kept: Tensor | None) -> tuple[Tensor, KeysValues | None]:
         """`(batch, tokens, hidden)` -> queries, and keys and values unless the layer shares another's.
 
         Args:
-            last_only: queries of the last position alone.
+            kept: which positions' queries are asked for, `(queries,)`; None is all.
 
         Returns:
-            Queries `(batch, heads, tokens or 1, head_dim)`; keys and values `(batch, kv_heads, tokens, head_dim)` each.
+            Queries `(batch, heads, queries, head_dim)`; keys and values `(batch, kv_heads, tokens, head_dim)` each.
         """
         own = (self.k_proj, self.v_proj) if self.owns_kv else ()
-        if last_only and x.shape[1] > 1:
-            q, *kv = self.q_proj(x[:, -1:]), *products(x, own)
+        if kept is not None:
+            q, *kv = self.q_proj(x[:, kept]), *products(x, own)
+            q = self._turned(q, cos[kept], sin[kept])
         else:
             q, *kv = products(x, (self.q_proj, *own))
-        q = self.q_norm(q.unflatten(2, (self.heads, self.head_dim)))
-        q = rotate(q, cos[-q.shape[1] :], sin[-q.shape[1] :]).transpose(1, 2)
+            q = self._turned(q, cos, sin)
         if not kv:
             return q, None
         k, v = (part.unflatten(2, (self.kv_heads, self.head_dim)) for part in kv)
         return q, (rotate(self.k_norm(k), cos, sin).transpose(1, 2), self.v_norm(v).transpose(1, 2))
 
-    def forward(self, q: Tensor, kv: KeysValues, bias: Tensor | None = None) -> Tensor:
-        """Attends from the positions of q, the last of those in kv: `(batch, positions of q, hidden)`.
+    def forward(self, q: Tensor, held: Sequence[_Held]) -> Tensor:
+        """Attends from each stretch's queries, the last of the positions it holds: `(batch, queries, hidden)`."""
+        queries = q.split([one.queries for one in held], dim=2)
+        out = [self._attend(part, one) for part, one in zip(queries, held, strict=True) if one.queries]
+        return self.o_proj((out[0] if len(out) == 1 else torch.cat(out, dim=2)).transpose(1, 2).flatten(2))
 
-        `bias` is for one position and slots in any order: see `Past.bias`.
-        """
-        k, v = kv
-        if bias is not None:
-            out = slot_attention(q, k, v, bias)
-        else:
-            if self.window is not None and q.shape[2] == 1:
-                k, v = k[:, :, -self.window :], v[:, :, -self.window :]
-            out = causal_attention(q, k, v, self.window)
-        return self.o_proj(out.transpose(1, 2).flatten(2))
+    def _attend(self, q: Tensor, held: _Held) -> Tensor:
+        k, v = held.keys, held.values
+        if held.bias is not None:
+            return slot_attention(q, k, v, held.bias)
+        if self.window is not None and q.shape[2] == 1:
+            k, v = k[:, :, -self.window :], v[:, :, -self.window :]
+        return causal_attention(q, k, v, self.window)
+
+    def _turned(self, q: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return rotate(self.q_norm(q.unflatten(2, (self.heads, self.head_dim))), cos, sin).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -165,22 +244,19 @@ class DecoderLayer(nn.Module):
             self.post_per_layer_input_norm = RMSNorm(width, eps)
         self.register_buffer("layer_scalar", torch.ones(1))
 
-    def project(self, x: Tensor, rope: KeysValues, *, last_only: bool) -> tuple[Tensor, KeysValues | None]:
+    def project(self, x: Tensor, rope: KeysValues, kept: Tensor | None) -> tuple[Tensor, KeysValues | None]:
         """See `Attention.project`."""
-        return self.self_attn.project(self.input_layernorm(x), *rope, last_only=last_only)
+        return self.self_attn.project(self.input_layernorm(x), *rope, kept)
 
-    def forward(
-        self, x: Tensor, q: Tensor, kv: KeysValues, per_layer: Tensor | None, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, q: Tensor, held: Sequence[_Held], per_layer: Tensor | None) -> Tensor:
         """`(batch, tokens, hidden)` and its queries -> `(batch, tokens, hidden)`.
 
         Args:
             q: from `project`, of the positions of x.
-            kv: of all positions up to x's last.
+            held: what the queries of each stretch look at.
             per_layer: `(batch, tokens, hidden_size_per_layer_input)`.
-            bias: see `Past.bias`.
         """
-        h = self.self_attn(q, kv, bias)
+        h = self.self_attn(q, held)
         x = x + self.post_attention_layernorm(h)
         h = self.mlp(self.pre_feedforward_layernorm(x))
         x = x + self.post_feedforward_layernorm(h)
@@ -252,36 +328,44 @@ class Decoder(nn.Module):
         projected = self.per_layer_model_projection(x) * self.config.hidden_size**-0.5
         return (self.per_layer_projection_norm(projected.view(shape)) + own.view(shape)) * 2**-0.5
 
-    def forward(
-        self, x: Tensor, per_layer: Tensor | None, cache: Past | None = None, *, last_only: bool = False
-    ) -> Tensor:
+    def forward(self, x: Tensor, per_layer: Tensor | None, stretches: Sequence[Stretch] | None = None) -> Tensor:
         """Runs the layers over new positions.
 
         Args:
             x: `(batch, tokens, hidden)`, from `embed`.
             per_layer: from `per_layer_inputs`.
-            cache: what was read before; it takes up the new positions. None reads them on their own (training).
-            last_only: give the last position alone, and compute of the others only what it needs.
+            stretches: whose positions these are, one request after the other. None reads them on their own (training),
+                and every outcome is wanted.
 
         Returns:
-            `(batch, tokens or 1, hidden)`, after the final norm.
+            `(batch, wanted, hidden)`, after the final norm: of each stretch its last positions. Of the others no more
+            is computed than these need.
         """
-        count, device = x.shape[1], x.device
-        positions = torch.arange(count, device=device) if cache is None else cache.positions(count, device)
+        stretches = [Stretch(Fresh(), x.shape[1], x.shape[1])] if stretches is None else stretches
+        positions = torch.cat([part.past.positions(part.rows, x.device) for part in stretches])
         rope = self._rotary(positions, x.dtype)
-        held: list[KeysValues] = []  # by owning layer
+        kept = _wanted(stretches, x.device)
+        queries = [part.rows for part in stretches]
+        held: list[list[KeysValues]] = []  # by owning layer, for each stretch
         for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
-            last_owner = i == self.config.first_shared_layer - 1
-            q, kv = layer.project(x, rope[self.config.layer_types[i]], last_only=last_only and last_owner)
+            now = kept if i == self.config.first_shared_layer - 1 else None
+            q, kv = layer.project(x, rope[self.config.layer_types[i]], now)
             if kv is not None:
-                held.append(kv if cache is None else cache.extend(i, *kv))
-            if last_only and last_owner:
+                own = zip(*(part.split([stretch.rows for stretch in stretches], dim=2) for part in kv), strict=True)
+                held.append([part.past.extend(i, k, v) for part, (k, v) in zip(stretches, own, strict=True)])
+            if now is not None:
                 # From here on nobody needs the other positions: every key and value is computed.
-                x, per_layer = x[:, -1:], None if per_layer is None else per_layer[:, -1:]
-                rope = {kind: (cos[-1:], sin[-1:]) for kind, (cos, sin) in rope.items()}
-            own = None if per_layer is None else per_layer[:, :, i]
+                x, per_layer = x[:, now], None if per_layer is None else per_layer[:, now]
+                rope = {kind: (cos[now], sin[now]) for kind, (cos, sin) in rope.items()}
+                queries = [part.wanted for part in stretches]
+                if not len(now):
+                    return x
             owner = self.config.kv_layer(i)
-            x = layer(x, q, held[owner], own, None if cache is None else cache.bias(owner))
+            seen = [
+                _Held(k, v, part.past.bias(owner), count)
+                for part, (k, v), count in zip(stretches, held[owner], queries, strict=True)
+            ]
+            x = layer(x, q, seen, None if per_layer is None else per_layer[:, :, i])
         return self.norm(x)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -315,3 +399,15 @@ class Decoder(nn.Module):
         for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
             made[kind] = frequencies(sizes[kind], settings.rope_theta, settings.rotated).to(device)
         return made
+
+
+def _wanted(stretches: Sequence[Stretch], device: torch.device) -> Tensor | None:
+    """The places in a pass of the positions whose outcome is wanted, `(wanted,)`; None where that is all of them."""
+    if all(part.wanted == part.rows for part in stretches):
+        return None
+    places: list[int] = []
+    end = 0
+    for part in stretches:
+        end += part.rows
+        places += range(end - part.wanted, end)
+    return torch.tensor(places, dtype=torch.long, device=device)

@@ -28,7 +28,6 @@ from auricle.layers.linear import Linear, clipped
 from auricle.layers.norms import RMSNorm
 from auricle.models.gemma4.config import AudioConfig
 
-
 FRAMES = 4  # of mel, that become one token
 LOOKBACK = 3  # frames before a token's own that reach it through the two convolutions
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, PromptError
 from auricle.layers import native
 from auricle.layers.packing import read_packing
-from auricle.models.family import Prompt
+from auricle.models.family import Part, Prompt
 from auricle.models.gemma4.config import Gemma4Config
-from auricle.models.gemma4.decoder import Cache
+from auricle.models.gemma4.decoder import Cache, Stretch
 from auricle.models.gemma4.ear import Ear
 from auricle.models.gemma4.features import FeatureConfig, check_length, feature_settings, log_mel
 from auricle.models.gemma4.graph import DecoderGraph
@@ -60,6 +60,7 @@ class Gemma4Family:
         self.max_clip_seconds = self.feature_config.max_seconds
         self.context = self.config.text.max_position_embeddings
         self.stop_ids = self._stop_ids()
+        self.placeholder, self.vocabulary = self.config.audio_token_id, self.config.text.vocab_size
         opening, closing = self.codec.id("<|channel>"), self.codec.id("<channel|>")
         self.hidden_span = (opening, closing) if opening is not None and closing is not None else None
         self.notes: tuple[str, ...] = ()
@@ -124,19 +125,23 @@ class Gemma4Family:
             return Cache(self.config.text)
         return ProgramCache(self.model.language_model)
 
-    def read(self, ids: list[int], audio: Tensor | None, cache: Any, *, last_only: bool = True) -> Tensor:
-        decoder, placeholder = self.model.language_model, self.config.audio_token_id
-        if isinstance(cache, ProgramCache):
+    def read(self, parts: Sequence[Part]) -> list[Tensor]:
+        decoder, placeholder = self.model.language_model, self.placeholder
+        if isinstance(parts[0].cache, ProgramCache):
             assert self._program is not None, "its cache is a program's"
-            return self._program.read(ids, audio, placeholder, cache, last_only=last_only)
-        if self._graph is not None:
-            if len(ids) == 1 and audio is None and cache.length:
-                return self._graph.read(ids[0], placeholder, cache)
-            self._graph.release(cache)
-        batch = torch.tensor([ids], device=self.device)
-        x = decoder.embed(batch, audio, placeholder)
-        hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), cache, last_only=last_only)
-        return decoder.logits(hidden[0])
+            return self._program.read(parts, placeholder)
+        if self._graph is not None and len(parts) == 1 and _is_step(parts[0]):
+            return [self._graph.read(parts[0].ids[0], placeholder, parts[0].cache)]
+        batch = torch.tensor([[id for part in parts for id in part.ids]], device=self.device)
+        # A placeholder without sound, which a model may sample, is the pad token: it takes none of the others' audio.
+        heard = torch.tensor([[part.audio is not None for part in parts for _ in part.ids]], device=self.device)
+        batch = batch.masked_fill((batch == placeholder) & ~heard, self.config.text.pad_token_id)
+        audio = [part.audio for part in parts if part.audio is not None]
+        x = decoder.embed(batch, torch.cat(audio) if audio else None, placeholder)
+        stretches = [Stretch(part.cache, len(part.ids), part.wanted) for part in parts]
+        hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), stretches)[0]
+        wanted = [part.wanted for part in parts]
+        return list(decoder.logits(hidden).split(wanted)) if any(wanted) else [hidden.float()[:, :0] for _ in parts]
 
     def _required_token(self, id: int) -> str:
         """How the tokenizer writes a token that frames audio; one that it lacks is an error."""
@@ -162,3 +167,8 @@ class Gemma4Family:
             text = self.codec.decode(stretch, with_control=True)
             lines.append(f"{self._audio_token} x {len(stretch)}" if is_audio else text)
         return lines
+
+
+def _is_step(part: Part) -> bool:
+    """Whether it reads one token after others, as decoding does."""
+    return len(part.ids) == 1 and part.audio is None and part.wanted == 1 and part.cache.length > 0

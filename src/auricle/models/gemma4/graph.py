@@ -3,14 +3,13 @@
 For one new position the processor takes longer to launch `decoder.py`'s many small operations than a card to run them.
 A graph launches them all at once, but repeats the very same operations on the very same memory. Hence:
 
-- Keys and values lie in slots, position p in slot p % slots: a sliding layer has its window of them, a full one a
-  capacity, 256 or a doubling of it. Where they go and which are seen comes from a position that is on the device.
+- Keys and values lie in slots, position p in slot p % slots: a sliding layer has as many as its cache keeps, a full one
+  a capacity, 256 or a doubling of it. Where they go and which are seen comes from a position that is on the device.
 - A capacity has its slots and its graph, made when a request first needs it, which takes as long as many steps, and
   kept for all requests to come.
-- The slots hold one request. Its `Cache` moves in for its first step: from then on the cache's tensors are the slots.
-  When another request steps, or the cache is to read several positions, it moves out, into tensors of its own. So
-  requests that take turns are right, each turn at the cost of copying two caches; requests of other capacities, and
-  those that are dropped, stand in nobody's way.
+- The slots hold one request. Its `Cache` moves in for its first step, and out again when another request steps, or
+  when the cache is read from or into in any other way. So requests that take turns are right, each turn at the cost of
+  copying two caches; requests of other capacities, and those that are dropped, stand in nobody's way.
 - Embedding tables stay mapped on the CPU. Rows are looked up there and sent before a replay, and candidates of a head
   of few bits are rescored there after it.
 
@@ -23,12 +22,15 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from auricle.layers.cache import SLACK
 from auricle.models.gemma4.config import FULL, SLIDING
-from auricle.models.gemma4.decoder import Cache, Decoder, KeysValues
+from auricle.models.gemma4.decoder import Cache, Decoder, KeysValues, Stretch
 
 CAPACITY = 256  # slots of a full layer, at first
 WARM_UP = 3  # runs before a capture: libraries set themselves up, which a graph must not hold
@@ -41,7 +43,7 @@ class DecoderGraph:
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
-        self._alone = threading.Lock()
+        self._alone = threading.RLock()  # also of the slots, which a cache leaves by itself
         self._steps: dict[int, _Step] = {}  # by capacity
         if decoder.device.type == "cuda":
             # One stream and one pool for all captures: no two steps run at the same time.
@@ -56,28 +58,17 @@ class DecoderGraph:
         with self._alone:
             step = self._step(cache.length + 1)
             if step.slots.owner() is not cache:
-                self._move_out(cache)  # from where the capacity was less
+                cache.bring_home()  # from where the capacity was less
                 step.slots.move_out()
                 step.slots.move_in(cache)
             step.run(row, own, cache.length)
-            for layer in cache.layers:
-                layer.length += 1
+            cache.advance()
             return self.decoder.finished(step.scores.clone(), step.hidden)[0]
-
-    def release(self, cache: Cache) -> None:
-        """Gives a cache tensors of its own again: before anything but `read` reads into it."""
-        with self._alone:
-            self._move_out(cache)
-
-    def _move_out(self, cache: Cache) -> None:
-        for step in self._steps.values():
-            if step.slots.owner() is cache:
-                step.slots.move_out()
 
     def _step(self, positions: int) -> _Step:
         capacity = CAPACITY << ((positions - 1) // CAPACITY).bit_length()
         if capacity not in self._steps:
-            step = _Step(self.decoder, capacity)
+            step = _Step(self.decoder, capacity, self._alone)
             if self.decoder.device.type == "cuda":
                 step.graph = self._captured(step)
             self._steps[capacity] = step
@@ -100,11 +91,13 @@ class DecoderGraph:
 class Slots:
     """Keys and values of one request at a time, in tensors that stay where they are: a `Past` for one new position."""
 
-    def __init__(self, decoder: Decoder, capacity: int) -> None:
+    def __init__(self, decoder: Decoder, capacity: int, alone: AbstractContextManager[Any]) -> None:
         config, self._like = decoder.config, torch.empty(0, dtype=decoder.dtype, device=decoder.device)
+        self._alone = alone
         self.owner: Callable[[], Cache | None] = _nobody  # or a weak reference to the cache that has moved in
         self.position = torch.zeros(1, dtype=torch.long, device=decoder.device)
-        self._sizes = {SLIDING: config.sliding_window, FULL: capacity}
+        self._sizes = {SLIDING: config.sliding_window - 1 + SLACK, FULL: capacity}
+        self._seen = {SLIDING: config.sliding_window, FULL: capacity}  # positions, at most
         self._kinds = config.layer_types[: config.first_shared_layer]
         self.layers: list[KeysValues] = []
         for i, kind in enumerate(self._kinds):
@@ -112,28 +105,36 @@ class Slots:
             self.layers.append((self._like.new_zeros(shape), self._like.new_zeros(shape)))
 
     def move_in(self, cache: Cache) -> None:
-        """Makes the slots this cache's tensors, with what it holds in them."""
-        for layer, (keys, values) in zip(cache.layers, self.layers, strict=True):
-            for tensor in (keys, values):
-                tensor.zero_()  # a hidden slot counts zero times what it holds: that must be finite
-            layer.move(keys, values)
-        self.owner = weakref.ref(cache)
+        """Takes up what a cache holds, and what it reads from now on."""
+        for layer, (keys, values), kind in zip(cache.layers, self.layers, self._kinds, strict=True):
+            places = self._places_of(layer.length, min(layer.length, layer.kept, self._sizes[kind]), kind)
+            for slots, held in zip((keys, values), layer.recent(len(places)), strict=True):
+                slots.zero_()  # a hidden slot counts zero times what it holds: that must be finite
+                slots[:, :, places] = held
+        self.owner, cache.away = weakref.ref(cache), self
 
     def move_out(self) -> None:
-        """Gives the cache that is here, if there still is one, tensors of its own."""
-        cache, self.owner = self.owner(), _nobody
-        if cache is not None:
-            with torch.inference_mode(False):  # whoever reads into them next may not be in that mode
-                for layer, (keys, values) in zip(cache.layers, self.layers, strict=True):
-                    layer.move(torch.empty_like(keys), torch.empty_like(values))
+        """Gives the cache that is here, if there still is one, what it has read."""
+        with self._alone, torch.inference_mode(False):  # whoever reads into them next may not be in that mode
+            cache, self.owner = self.owner(), _nobody
+            if cache is not None:
+                cache.away = None
+                for layer, (keys, values), kind in zip(cache.layers, self.layers, self._kinds, strict=True):
+                    places = self._places_of(layer.length, min(layer.length, self._sizes[kind]), kind)
+                    layer.replace(keys[:, :, places], values[:, :, places], layer.length)
 
     def locate(self) -> None:
         """From the position, for each kind of layer: the slot that it takes, and a bias for those that it sees."""
         self._places, self._biases = {}, {}
         for kind, size in self._sizes.items():
-            empty = torch.arange(size, device=self.position.device) > self.position  # none of a ring that is full
+            ago = (self.position - torch.arange(size, device=self.position.device)) % size
+            hidden = ago > self.position.clamp(max=self._seen[kind] - 1)
             self._places[kind] = self.position % size
-            self._biases[kind] = self._like.new_zeros(1, size).masked_fill(empty, -torch.inf)
+            self._biases[kind] = self._like.new_zeros(1, size).masked_fill(hidden, -torch.inf)
+
+    def _places_of(self, length: int, count: int, kind: str) -> Tensor:
+        """The slots of the last positions before `length`."""
+        return torch.arange(length - count, length, device=self._like.device) % self._sizes[kind]
 
     def positions(self, count: int, device: torch.device) -> Tensor:
         return self.position
@@ -149,9 +150,9 @@ class Slots:
 class _Step:
     """The operations for one position, and the inputs, slots and outputs that they work on."""
 
-    def __init__(self, decoder: Decoder, capacity: int) -> None:
+    def __init__(self, decoder: Decoder, capacity: int, alone: AbstractContextManager[Any] | None = None) -> None:
         config, like = decoder.config, torch.empty(0, dtype=decoder.dtype, device=decoder.device)
-        self.decoder, self.slots = decoder, Slots(decoder, capacity)
+        self.decoder, self.slots = decoder, Slots(decoder, capacity, alone or nullcontext())
         self.graph: torch.cuda.CUDAGraph | None = None  # None runs them one by one
         self.row = like.new_zeros(1, 1, config.hidden_size)
         self.own = like.new_zeros(1, 1, config.num_hidden_layers * config.hidden_size_per_layer_input)
@@ -172,7 +173,7 @@ class _Step:
     def compute(self) -> None:
         self.slots.locate()
         per_layer = self.decoder.projected_inputs(self.own, self.row) if self.own.numel() else None
-        self.hidden.copy_(self.decoder(self.row, per_layer, self.slots))
+        self.hidden.copy_(self.decoder(self.row, per_layer, [Stretch(self.slots, 1, 1)]))
         self.scores.copy_(self.decoder.scores(self.hidden))
 
 

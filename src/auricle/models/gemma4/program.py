@@ -8,6 +8,8 @@ is compared with.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -15,15 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from auricle.layers import native
-from auricle.layers.cache import SlotCache
+from auricle.layers.cache import SLACK, SlotCache
 from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import frequencies
 from auricle.layers.table import CANDIDATES, Lookup
+from auricle.models.family import Part
 from auricle.models.gemma4.config import FULL, SLIDING
 from auricle.models.gemma4.decoder import Decoder, DecoderLayer
 
-ROWS = 512  # positions of a prompt that are read at a time: more gain little and take 0.2 MB each
-SCORED_ROWS = 16  # where the logits of all of them are wanted, which take 1 MB each
+ROWS = SLACK  # positions that are read at a time, of all requests: more gain little and take 0.2 MB each
+WANTED = 16  # of these, whose logits are wanted, which take 1 MB each
 
 Place = tuple[int, int]  # buffer, first column
 
@@ -42,23 +45,47 @@ def missing(decoder: Decoder) -> str | None:
 
 
 class ProgramCache:
-    """Keys and values of one request, for the layers that own them, and its last logits."""
+    """Keys and values of one request, for the layers that own them."""
 
     def __init__(self, decoder: Decoder) -> None:
         config = decoder.config
         self.length = 0  # positions read so far
+        self._reached = 0  # the most there ever were: their slots have been written
         self.layers = [
             SlotCache(
                 config.num_key_value_heads,
                 config.layer_head_dim(i),
                 decoder.dtype,
                 window=config.sliding_window if config.layer_types[i] == SLIDING else None,
-                rows=ROWS,
             )
             for i in range(config.first_shared_layer)
         ]
-        self.logits = torch.empty(1, config.vocab_size)
         self._places = np.zeros((len(self.layers), 3), dtype=np.int64)
+
+    @property
+    def shortest(self) -> int:
+        """The least length that it can be forked or truncated to."""
+        return max(layer.shortest(self._reached) for layer in self.layers)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(layer.nbytes for layer in self.layers)
+
+    def truncate(self, length: int) -> None:
+        """Forgets positions from `length` on."""
+        assert self.shortest <= length <= self.length
+        self.length = length
+
+    def fork(self, length: int) -> ProgramCache:
+        """One that goes on by itself from this length."""
+        assert self.shortest <= length <= self.length
+        copy = ProgramCache.__new__(ProgramCache)
+        copy.length, copy._reached = length, self._reached
+        copy.layers = [layer.fork() for layer in self.layers]
+        copy._places = np.zeros_like(self._places)
+        for place, layer in zip(copy._places, copy.layers, strict=True):
+            place[:] = layer.keys.data_ptr(), layer.values.data_ptr(), layer.capacity
+        return copy
 
     def reserve(self, rows: int) -> Any:
         """Makes room for new positions; where each layer's keys and values are, and how many slots: `(layers, 3)`."""
@@ -67,58 +94,95 @@ class ProgramCache:
                 place[:] = layer.keys.data_ptr(), layer.values.data_ptr(), layer.capacity
         return self._places
 
+    def advance(self, rows: int) -> None:
+        """Counts positions that were read."""
+        self.length += rows
+        self._reached = max(self._reached, self.length)
+
 
 class DecoderProgram:
-    """Reads token ids and audio tokens into a cache and gives logits. One request at a time; others wait."""
+    """Reads token ids and audio tokens into caches of requests and gives logits. One call at a time; others wait."""
 
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
         self._alone = threading.Lock()
-        self._last: _Recording | None = None
-        self._all: _Recording | None = None
+        self._recording: _Recording | None = None
 
     @torch.inference_mode()  # buffers that were made in that mode can't be written to outside of it
-    def read(
-        self, ids: list[int], audio: Tensor | None, audio_token: int, cache: ProgramCache, *, last_only: bool
-    ) -> Tensor:
-        """As `Family.read`. With `last_only` the logits lie in the cache, and the next call writes over them."""
-        places = np.array(ids, dtype=np.int64)
-        # An audio token without sound, which a model may sample, is the pad token, as in `Decoder.embed`.
-        places[places == audio_token] = self.decoder.config.pad_token_id if audio is None else -1
+    def read(self, parts: Sequence[Part], audio_token: int) -> list[Tensor]:
+        """See `Family.read`."""
+        vocabulary = self.decoder.config.vocab_size
+        given = [[torch.empty(0, vocabulary)] for _ in parts]
         with self._alone:
             native.ready()  # as many threads as torch has now
-            recording = self._recording(last_only)
-            given = []
-            for start in range(0, len(places), recording.rows):
-                piece = places[start : start + recording.rows]
-                if audio is not None:
-                    heard = int((piece < 0).sum())
-                    recording.put(piece, audio[:heard])
-                    audio = audio[heard:]
-                finish = not last_only or start + len(piece) == len(places)
-                recording.program.run(piece, cache.length, cache.reserve(len(piece)), finish)
-                cache.length += len(piece)
-                if finish:
-                    given.append(recording.logits[: 1 if last_only else len(piece)])
-                    if not last_only:
-                        given[-1] = given[-1].clone()
-            return cache.logits.copy_(given[0]) if last_only else torch.cat(given)
+            self._recording = self._recording or _Recording(self.decoder)
+            for batch in _passes([_Share(i, part, audio_token, self.decoder) for i, part in enumerate(parts)]):
+                logits, at = self._recording.run(batch), 0
+                for piece in batch:
+                    given[piece.share.number].append(logits[at : at + piece.wanted].clone())
+                    at += piece.wanted
+        return [rows[1] if len(rows) == 2 else torch.cat(rows) for rows in given]
 
-    def _recording(self, last_only: bool) -> _Recording:
-        if last_only:
-            self._last = self._last or _Recording(self.decoder, ROWS, last_only=True)
-            return self._last
-        self._all = self._all or _Recording(self.decoder, SCORED_ROWS, last_only=False)
-        return self._all
+
+class _Share:
+    """What a part brings to the passes: its ids as the tables know them, -1 where an audio token goes."""
+
+    def __init__(self, number: int, part: Part, audio_token: int, decoder: Decoder) -> None:
+        self.number, self.part = number, part
+        self.ids = np.array(part.ids, dtype=np.int64)
+        # An audio token without sound, which a model may sample, is the pad token, as in `Decoder.embed`.
+        self.ids[self.ids == audio_token] = decoder.config.pad_token_id if part.audio is None else -1
+        self.heard = np.cumsum(self.ids < 0)  # audio tokens up to each position
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Positions [start, end) of a share in one pass."""
+
+    share: _Share
+    start: int
+    end: int
+
+    @property
+    def wanted(self) -> int:
+        """Of how many of them the logits are wanted."""
+        first = len(self.share.ids) - self.share.part.wanted
+        return max(0, self.end - max(self.start, first))
+
+    @property
+    def audio(self) -> Tensor | None:
+        if self.share.part.audio is None:
+            return None
+        before = self.share.heard[self.start - 1] if self.start else 0
+        return self.share.part.audio[before : self.share.heard[self.end - 1]]
+
+
+def _passes(shares: Sequence[_Share]) -> Iterator[list[_Piece]]:
+    """Deals positions out to passes of at most `ROWS`, with at most `WANTED` whose logits are wanted."""
+    batch: list[_Piece] = []
+    rows, wanted = ROWS, WANTED
+    for share in shares:
+        start, count = 0, len(share.ids)
+        while start < count:
+            unwanted = max(0, count - share.part.wanted - start)
+            end = min(count, start + min(rows, unwanted + wanted))
+            if end > start:
+                batch.append(_Piece(share, start, end))
+                rows, wanted, start = rows - (end - start), wanted - batch[-1].wanted, end
+            if start < count:
+                yield batch
+                batch, rows, wanted = [], ROWS, WANTED
+    if batch:
+        yield batch
 
 
 class _Recording:
     """The operations of a pass in order, and the buffers between them: each `(rows, width)`."""
 
-    def __init__(self, decoder: Decoder, rows: int, *, last_only: bool) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         config = self.config = decoder.config
-        self.decoder, self.rows, self.last_only = decoder, rows, last_only
-        self.program = native.ready().Program(rows)
+        self.decoder = decoder
+        self.program = native.ready().Program(ROWS, WANTED)
         self._kept: list[Tensor] = []  # what the program points to, whatever becomes of the modules
         self._bf16 = decoder.dtype == torch.bfloat16
         width, inner, layers = config.hidden_size, config.hidden_size_per_layer_input, config.num_hidden_layers
@@ -131,14 +195,31 @@ class _Recording:
         if inner:
             self.own, self.projected = self._buffer(layers * inner), self._buffer(layers * inner)
             self.inner = self._buffer(inner)
-        self.scores = self._buffer(config.vocab_size, last=last_only)
+        self.scores = self._buffer(config.vocab_size, last=True)
         self._record()
         self.logits = torch.from_numpy(self.program.view(self.scores[0]))
         self._x = torch.from_numpy(self.program.view(self.x[0]))
 
-    def put(self, ids: Any, audio: Tensor) -> None:
-        """Audio tokens into the rows of negative ids."""
-        self._x[: len(ids)][torch.from_numpy(ids < 0)] = audio.float()
+    def run(self, batch: Sequence[_Piece]) -> Tensor:
+        """One pass: `(wanted, vocabulary)` logits, which the next one writes over."""
+        count, row = sum(piece.end - piece.start for piece in batch), 0
+        ids, places = np.empty(count, dtype=np.int64), np.empty((count, 2), dtype=np.int64)
+        wanted = np.zeros(count, dtype=np.uint8)
+        caches = np.empty((len(batch), self.config.first_shared_layer, 3), dtype=np.int64)
+        for i, piece in enumerate(batch):
+            cache, rows = piece.share.part.cache, slice(row, row + piece.end - piece.start)
+            ids[rows] = piece.share.ids[piece.start : piece.end]
+            places[rows, 0] = i
+            places[rows, 1] = np.arange(cache.length, cache.length + piece.end - piece.start)
+            wanted[rows.stop - piece.wanted : rows.stop] = 1
+            caches[i] = cache.reserve(piece.end - piece.start)
+            if (audio := piece.audio) is not None and len(audio):
+                self._x[rows][torch.from_numpy(ids[rows] < 0)] = audio.float()
+            row = rows.stop
+        self.program.run(ids, places, caches, wanted)
+        for piece in batch:
+            piece.share.part.cache.advance(piece.end - piece.start)
+        return self.logits[: int(wanted.sum())]
 
     def _record(self) -> None:
         decoder, config, program = self.decoder, self.config, self.program
@@ -174,7 +255,7 @@ class _Recording:
         config, program, attention = self.config, self.program, layer.self_attn
         dim, heads, kv_heads = attention.head_dim, attention.heads, attention.kv_heads
         angles = self.angles[config.layer_types[i]]
-        last_owner = self.last_only and i == config.first_shared_layer - 1
+        last_owner = i == config.first_shared_layer - 1
         self._norm(layer.input_layernorm, self.x, self.h)
         if attention.owns_kv:
             keys_values = [(attention.k_proj, self.k), (attention.v_proj, self.v)]
@@ -183,9 +264,9 @@ class _Recording:
             self._norm(attention.v_norm, self.v, self.v, groups=kv_heads, width=dim)
             program.rotate(self.k, kv_heads, dim, angles)
             program.store(self.k, self.v, kv_heads, dim, i, self._bf16)
-        if last_owner:  # every key and value is there: from here on only the last position counts
+        if last_owner:  # every key and value is there: from here on only wanted positions count
             buffers = [self.x, self.h, *self.angles.values(), *([self.own] if hasattr(self, "own") else [])]
-            program.keep_last([buffer for buffer, _ in buffers])
+            program.keep([buffer for buffer, _ in buffers])
         if last_owner or not attention.owns_kv:
             self._linear(self.h, (attention.q_proj, self.q))
         self._norm(attention.q_norm, self.q, self.q, groups=heads)

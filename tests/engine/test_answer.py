@@ -11,10 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from auricle.engine.generate import stream
 from auricle.errors import AuricleError, PromptError
 from auricle.types import Answer, Audio, Chunk, Message, Sampling
-from tests.engine.scripted import ScriptedFamily
+from tests.engine.scripted import ScriptedFamily, stream
 
 
 @pytest.fixture

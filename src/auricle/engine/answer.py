@@ -1,0 +1,84 @@
+"""The goal of most requests: an answer, token by token, until a stop token, a stop string, or no more may come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from auricle.engine.request import Request
+from auricle.engine.sampling import Sampler
+from auricle.engine.writer import Writer
+from auricle.models.family import Family, Part
+from auricle.models.text import Detokenizer
+from auricle.types import Answer, Chunk, FinishReason, Sampling
+
+if TYPE_CHECKING:
+    from auricle.engine.constraint import Held
+
+
+class AnswerGoal:
+    """See `engine.request.Goal`. Gives chunks; the last one has no text of its own but carries the Answer."""
+
+    def __init__(self, family: Family, sampling: Sampling, prompt_ids: list[int], held: Held | None = None) -> None:
+        self.read_ids: list[int] = []
+        self._sampling, self._held = sampling, held
+        self._sampler = Sampler(sampling, prompt_ids, held)
+        self._writer = Writer(Detokenizer(family.codec), sampling.stop, family.hidden_span)
+        self._budget = min(sampling.max_tokens, family.context - len(prompt_ids))
+        self._sampled: list[int] = []
+
+    def begin(self, request: Request, logits: Tensor) -> None:
+        token = self._sampler.pick(logits)
+        request.clock.first_token = request.clock.mark()
+        self._go_on(request, token, logits)
+
+    def parts(self, request: Request) -> list[Part]:
+        return [Part(request.cache, self._sampled[-1:])]
+
+    def take(self, request: Request, logits: list[Tensor]) -> None:
+        self.read_ids.append(self._sampled[-1])
+        self._go_on(request, self._sampler.pick(logits[0][-1]), logits[0][-1])
+
+    def _go_on(self, request: Request, token: int, logits: Tensor) -> None:
+        self._sampled.append(token)
+        trace = request.terms.trace
+        if trace is not None:
+            trace.sample(token, request.family.codec.token(token), logits)
+        if token in request.family.stop_ids:
+            return self._finish(request, "stop")
+        text = self._writer.add(token)
+        if text:
+            request.chunks.append(Chunk(text))
+        if self._writer.stopped or len(self._sampled) == self._budget:
+            return self._finish(request, "stop" if self._writer.stopped else "length")
+        return None
+
+    def _finish(self, request: Request, finish: FinishReason) -> None:
+        rest = self._writer.finish()
+        if rest:
+            request.chunks.append(Chunk(rest))
+        if self._writer.stopped:  # also by a stop string that shows only now, before a character that never came whole
+            finish = "stop"
+        trace = request.terms.trace
+        request.result = Answer(
+            text=self._writer.text.strip(),
+            tokens=tuple(self._sampled),
+            finish_reason=finish,
+            prompt_tokens=len(request.prompt.ids),
+            segments=request.segments,
+            timings=request.clock.timings(len(self._sampled)),
+            notes=(*request.terms.notes, *self._notes(finish)),
+            reused_tokens=request.reused_tokens,
+            reused_clips=request.reused_clips,
+            trace=trace.as_dict() if trace is not None else None,
+        )
+        request.chunks.append(Chunk("", request.result))
+
+    def _notes(self, finish: FinishReason) -> tuple[str, ...]:
+        if finish == "stop":
+            return ()
+        reason = "max_tokens" if self._budget == self._sampling.max_tokens else "the model's context is full"
+        thinking = "; it was still thinking" if self._writer.hidden else ""
+        unfit = "; it does not fulfil the constraint" if self._held is not None and not self._held.complete else ""
+        return (f"the answer was cut after {self._budget} tokens ({reason}){thinking}{unfit}",)

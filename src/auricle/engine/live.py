@@ -1,0 +1,351 @@
+"""A live session: sound is heard and read while it comes in, so that the answer can begin when the speaker stops.
+
+The instruction stands first in the prompt and is read before anything is heard. Then, step by step, what the ear makes
+of the sound goes straight into the cache. When the speaker stops, what is left to do is less than a step's work, the
+few tokens that close the turn, and the first one of the answer: the answer that the whole recording would have got.
+
+Sound past the longest clip goes on in a next one. It begins in a pause, if there is one in the last third of a clip,
+and else where the clip is full; not a sample is lost. About an instruction, all clips stand in one prompt, up to the
+model's context. A transcript is written clip by clip, each in a prompt of its own, and has no such end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from auricle.engine.clock import Clock
+from auricle.engine.prefixes import Clip
+from auricle.engine.request import Begun, Goal, Request, Sound, Terms
+from auricle.engine.scheduler import Scheduler
+from auricle.errors import OptionError, PromptError, SoundError
+from auricle.models.family import Family, Part, Prompt
+from auricle.sound.endpoint import Detector, open_detector
+from auricle.sound.live import Intake
+from auricle.types import Answer, Audio, Chunk, Listening, Message, Timings
+
+MIN_PAUSE_S = 0.2  # in which one clip may end and the next begin
+FULL = "is full"
+
+Samples = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The ids of a prompt around its clips."""
+
+    before: list[int]
+    between: list[int]
+    after: list[int]
+
+    @classmethod
+    def of(cls, family: Family, text: str) -> _Frame:
+        clip = Audio(np.zeros(1, dtype=np.float32), family.rate)
+        ids = family.prompt([Message("user", (text, clip, clip))], [1, 1]).ids
+        first, second = (place for place, id in enumerate(ids) if id == family.placeholder)
+        frame = cls(ids[:first], ids[first + 1 : second], ids[second + 1 :])
+        one = family.prompt([Message("user", (text, clip))], [3]).ids
+        if one != frame.around([3], family.placeholder):
+            raise PromptError(
+                "the model's chat template changes with the number of clips, so it can't be read as they come"
+            )
+        return frame
+
+    def around(self, tokens: list[int], placeholder: int) -> list[int]:
+        """The whole prompt of clips of so many audio tokens."""
+        ids = list(self.before)
+        for number, count in enumerate(tokens):
+            ids += [*(self.between if number else []), *[placeholder] * count]
+        return ids + self.after
+
+
+class _OpenClip:
+    """The clip that is being heard."""
+
+    def __init__(self, family: Family, start_s: float) -> None:
+        ear = family.ear()
+        assert ear is not None, "see `Session`"
+        self.ear, self.start_s, self.digest = ear, start_s, hashlib.blake2b(digest_size=16)
+
+    def hear(self, samples: Samples, *, last: bool = False) -> torch.Tensor:
+        self.digest.update(np.ascontiguousarray(samples).data)
+        return self.ear.hear(samples, last=last)
+
+    def sound(self, family: Family, source: str) -> Sound:
+        """As a prompt's clip; its samples are not kept."""
+        length = np.broadcast_to(np.float32(0), self.ear.samples)
+        return Sound(Audio(length, family.rate, source, self.start_s), Clip(self.digest.digest(), self.ear.tokens))
+
+
+class Session:
+    """Made by `Model.listen`; entered with `with`.
+
+    Attributes:
+        seconds: of sound taken in so far.
+        notes: what the user should know of this session.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        text: str,
+        listening: Listening,
+        goal_of: Callable[[Prompt], Goal],
+        *,
+        each_clip: bool,
+    ) -> None:
+        self._scheduler, self._family, self._listening = scheduler, scheduler.family, listening
+        if self._family.ear() is None:
+            raise OptionError("this model's encoder needs the whole of a clip at once and can't listen live: use ask")
+        self._goal_of, self._each_clip = goal_of, each_clip
+        self._frame = _Frame.of(self._family, text)
+        self._rate = self._family.rate
+        self._intake = Intake(listening.rate or self._rate, self._rate, listening.source)
+        self._detector: Detector = open_detector(listening.vad)
+        self._step = max(1, round(listening.step * self._rate))
+        self._longest = int(self._family.max_clip_seconds * self._rate)
+        self._waiting: list[Samples] = []  # less than a step
+        self._heard = 0  # samples, of all clips
+        self._done: list[Sound] = []  # clips of this prompt that have ended
+        self._answers: list[Answer] = []  # of clips that were transcribed
+        self._ended = ""  # why no more sound is taken
+        self._opened = False
+        self._cache: Any = None
+        self._begun: Any = None  # as it was before the first clip
+        self.seconds = 0.0
+        self.notes: tuple[str, ...] = ()
+
+    # --- the life of a session
+
+    def __enter__(self) -> Session:
+        """Reads the instruction."""
+        assert not self._opened, "a session is entered once"
+        self._opened = True
+        ids = [*self._frame.before, *self._frame.after]
+        if len(ids) + 2 > self._family.context:
+            raise PromptError(
+                f"the instruction has {len(ids)} tokens and the model's context holds {self._family.context}: "
+                "make it shorter"
+            )
+        prefixes = self._scheduler.prefixes
+        with self._scheduler.alone():
+            keys = np.array([*self._frame.before, self._family.placeholder], dtype=np.int64)
+            self._cache = prefixes.find(keys, self._scheduler.at_work()) or self._family.new_cache()
+            self._read(self._frame.before[self._cache.length :])
+            self._begun = self._cache.fork(self._cache.length) if self._each_clip else None
+        self._clip = _OpenClip(self._family, 0.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = self._ended or "is over"
+        self._cache = self._begun = None
+
+    def feed(self, samples: Any) -> None:
+        """Takes in the next samples and hears as many whole steps as there are.
+
+        Args:
+            samples: `(samples,)` or `(channels, samples)` at the session's rate, any number of them; floats in [-1, 1],
+                or int16, int32 or uint8.
+
+        Raises:
+            SoundError: they are not finite or no sound, and are not taken; or the session has ended.
+            PromptError: the context is full; what was heard before can still be answered.
+        """
+        self._check_open()
+        mono = self._intake.take(samples)
+        self.seconds += len(mono) / self._rate
+        self._waiting.append(mono)
+        whole = sum(map(len, self._waiting)) // self._step * self._step
+        if whole:
+            sound = np.concatenate(self._waiting)
+            self._waiting = [sound[whole:]]
+            self._hear_steps(sound[:whole])
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the speaker has spoken and then been silent for the session's `pause`."""
+        pause = self._listening.pause
+        return pause is not None and self._detector.spoken and self._detector.silence_s >= pause
+
+    @property
+    def detector(self) -> str:
+        """What tells speech from silence: "silero" or "energy"."""
+        return self._detector.name
+
+    def partial(self) -> str:
+        """The answer as it would be if the speaker stopped now; of a transcript, all of it. It changes nothing."""
+        self._check_open()
+        texts = [answer.text for answer in self._answers]
+        if self._clip.ear.tokens or self._done:
+            with self._scheduler.alone():
+                cache = self._cache.fork(self._cache.length)
+                nothing = self._clip.ear.hear(np.empty(0, dtype=np.float32))
+            counts = [sound.clip.tokens for sound in self._done] + [self._clip.ear.tokens]
+            if not counts[-1]:  # the next clip's opening tokens are read, but nothing of it
+                cache.truncate(cache.length - len(self._frame.between))
+                counts.pop()
+            request = self._request(counts, [], Begun(cache, nothing), Terms(reuse=False))
+            texts.append(self._scheduler.result(self._scheduler.submit(request)).text)
+        return " ".join(text for text in texts if text)
+
+    def answer(self) -> Answer:
+        """Ends the session and answers; errors as for `stream`."""
+        last = None
+        for chunk in self.stream():
+            last = chunk.answer
+        assert last is not None, "a stream ends with its answer"
+        return last
+
+    def stream(self) -> Iterator[Chunk]:
+        """Ends the session and answers, as it comes; the last chunk carries the `Answer`.
+
+        A transcript's earlier clips come first. `ttft_s` counts from this call: from the last sample.
+
+        Raises:
+            SoundError: nothing was heard, or the session has ended before.
+        """
+        full = self._ended
+        if full != FULL:
+            self._check_open()
+        clock = Clock(self._family.device)
+        self._ended = "has given its answer"
+        notes = list(self.notes)
+        rest = np.concatenate([*self._waiting, *([] if full else [self._intake.finish()])])
+        if full and len(rest):
+            notes.append(f"the last {len(rest) / self._rate:.2f} s were not heard: the model's context was full")
+            rest = rest[:0]
+        if not full and len(rest) > self._longest - self._clip.ear.samples:  # a step may be longer than what is left
+            self._hear_steps(rest)
+            rest = rest[:0]
+        for answer in self._answers:
+            yield Chunk(answer.text + " " if answer.text else "")
+        request = self._last_request(rest, notes, clock)
+        if request is None:
+            yield Chunk("", self._whole(None, notes))
+            return
+        for chunk in self._scheduler.chunks(self._scheduler.submit(request)):
+            if chunk.answer is not None:
+                chunk = replace(chunk, answer=self._whole(chunk.answer, notes))
+            yield chunk
+
+    # --- hearing
+
+    def _hear_steps(self, sound: Samples) -> None:
+        """Hears whole steps, and ends clips where they end; as much at once as belongs to one clip."""
+        start = 0
+        for step in range(0, len(sound), self._step):
+            end = min(step + self._step, len(sound))
+            self._detector.take(sound[step:end])
+            length = self._clip.ear.samples + end - start
+            if length >= self._longest:
+                cut = start + self._longest - self._clip.ear.samples
+                self._hear(sound[start:cut], last=True)
+                start = cut
+            elif 3 * length >= 2 * self._longest and self._detector.silence_s >= MIN_PAUSE_S:
+                self._hear(sound[start:end], last=True)
+                start = end
+        if start < len(sound):
+            self._hear(sound[start:])
+
+    def _hear(self, samples: Samples, *, last: bool = False) -> None:
+        """The next samples of the clip, into the cache; `last` ends the clip and opens the next."""
+        self._check_room(len(samples), samples)
+        with self._scheduler.alone():
+            tokens = self._clip.hear(samples, last=last)
+            if not last:
+                self._read([self._family.placeholder] * len(tokens), tokens)
+            elif not self._each_clip:
+                self._read([self._family.placeholder] * len(tokens) + self._frame.between, tokens)
+        self._heard += len(samples)
+        if last:
+            self._end_clip(tokens)
+
+    def _end_clip(self, tokens: torch.Tensor) -> None:
+        """Begins the next clip: in the same prompt, or after a transcript of this one in a new one."""
+        sound = self._clip.sound(self._family, self._listening.source)
+        if self._each_clip:
+            request = self._request([sound.clip.tokens], [sound], Begun(self._cache, tokens), Terms())
+            self._answers.append(self._scheduler.result(self._scheduler.submit(request)))
+            with self._scheduler.alone():
+                self._cache = self._begun.fork(self._begun.length)
+        else:
+            self._done.append(sound)
+        self._clip = _OpenClip(self._family, self._heard / self._rate)
+
+    def _check_room(self, samples: int, sound: Samples) -> None:
+        frame, context = self._frame, self._family.context
+        tokens = self._family.audio_tokens(self._clip.ear.samples + samples) - self._clip.ear.tokens + 1
+        most = self._cache.length + tokens + len(frame.between) + len(frame.after) + 1
+        if most > context:
+            self._waiting.insert(0, sound)
+            self._ended = FULL
+            raise PromptError(
+                f"the model's context of {context} tokens is full after {self._heard / self._rate:.1f} s of sound: ask "
+                "for the answer to what was heard, or listen in shorter sessions"
+            )
+
+    def _read(self, ids: list[int], audio: torch.Tensor | None = None) -> None:
+        if ids:
+            self._family.read([Part(self._cache, ids, audio, wanted=0)])
+
+    # --- answering
+
+    def _last_request(self, rest: Samples, notes: list[str], clock: Clock) -> Request | None:
+        """The request that ends the session; None when there is nothing left to ask after what was transcribed."""
+        clip, family = self._clip, self._family
+        short = family.audio_tokens(clip.ear.samples + len(rest)) == 0
+        if short and not self._done and not self._answers:
+            family.check_clip(clip.ear.samples + len(rest))
+        if short:
+            if clip.ear.samples + len(rest):
+                notes.append(
+                    f"the last {1000 * (clip.ear.samples + len(rest)) / self._rate:.1f} ms are too short to be heard"
+                )
+            if self._each_clip:
+                return None
+            # The next clip's opening tokens were read, and there is no next clip.
+            self._cache.truncate(self._cache.length - len(self._frame.between))
+            counts, sounds, tokens = [sound.clip.tokens for sound in self._done], self._done, clip.ear.hear(rest[:0])
+        else:
+            with self._scheduler.alone():
+                tokens = clip.hear(rest, last=True)
+            clock.encoder_s = clock.mark() - clock.started
+            self._heard += len(rest)
+            sounds = [*self._done, clip.sound(family, self._listening.source)]
+            counts = [sound.clip.tokens for sound in sounds]
+        return self._request(counts, sounds, Begun(self._cache, tokens), Terms(), clock)
+
+    def _request(
+        self, counts: list[int], sounds: list[Sound], begun: Begun, terms: Terms, clock: Clock | None = None
+    ) -> Request:
+        prompt = Prompt(self._frame.around(counts, self._family.placeholder), [])
+        return Request(self._family, self._goal_of(prompt), prompt, sounds, terms, begun=begun, clock=clock)
+
+    def _whole(self, last: Answer | None, notes: list[str]) -> Answer:
+        """The answers of all clips as one."""
+        parts = [*self._answers, *([last] if last is not None else [])]
+        return Answer(
+            text=" ".join(part.text for part in parts if part.text),
+            tokens=tuple(token for part in parts for token in part.tokens),
+            finish_reason=parts[-1].finish_reason,
+            prompt_tokens=sum(part.prompt_tokens for part in parts),
+            segments=tuple(segment for part in parts for segment in part.segments),
+            timings=last.timings if last is not None else Timings(),
+            notes=(*notes, *(note for part in parts for note in part.notes)),
+            reused_tokens=last.reused_tokens if last is not None else 0,
+        )
+
+    def _check_open(self) -> None:
+        if not self._opened:
+            raise OptionError("the session is not open: enter it with `with`")
+        if self._ended:
+            raise SoundError(f"the session {self._ended} and takes no more sound: open another one")

@@ -1,0 +1,285 @@
+"""One request on its way: its sounds are heard, its prompt is read, then its goal goes on from the last position.
+
+A request does a bounded piece of work at a time, when the scheduler says so, and never waits for anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auricle.engine.clock import Clock
+from auricle.engine.prefixes import Clip, Keys, Prefixes, Read, keys_of
+from auricle.engine.trace import Statistics, Trace
+from auricle.errors import AuricleError, DeadlineError, PromptError
+from auricle.models.family import Ear, Family, Part, Prompt
+from auricle.types import Ask, Audio, Segment
+
+
+class Goal(Protocol):
+    """What is done with a prompt that was read."""
+
+    read_ids: list[int]  # what the request's cache has read beyond the prompt
+
+    def begin(self, request: Request, logits: Tensor) -> None:
+        """Goes on from the `(vocabulary,)` logits of the prompt's last position."""
+
+    def parts(self, request: Request) -> list[Part]:
+        """What it reads next; nothing when it is done."""
+
+    def take(self, request: Request, logits: list[Tensor]) -> None:
+        """Goes on from the logits of its parts."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a request is treated: see `types.Ask`."""
+
+    priority: int = 0
+    timeout_s: float | None = None  # from when it was handed in; then it fails
+    zero_audio: bool = False
+    trace: Trace | None = None  # filled on the way; such a request reads alone
+    reuse: bool = True  # whether what was computed earlier may serve it, and it others
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, ask: Ask) -> Terms:
+        return cls(ask.priority, ask.timeout_s, ask.zero_audio, Trace() if ask.trace else None, notes=ask.notes)
+
+
+class Request:
+    """See this file's head. `chunks` and `result` are what it gives; made by `request_of` and by live sessions."""
+
+    def __init__(
+        self,
+        family: Family,
+        goal: Goal,
+        prompt: Prompt,
+        sounds: Sequence[Sound],
+        terms: Terms,
+        *,
+        begun: Begun | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.family, self.goal, self.prompt, self.terms = family, goal, prompt, terms
+        self.sounds = tuple(sounds)
+        self.clock = clock or Clock(family.device)
+        self.chunks: deque[Any] = deque()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.reused_tokens = self.reused_clips = 0
+        self.cache: Any = None
+        silenced = [sound.clip.silenced() if terms.zero_audio else sound.clip for sound in sounds]
+        self._keys = keys_of(prompt.ids, family.placeholder, silenced)
+        self._placed = np.cumsum(np.array(prompt.ids) == family.placeholder)  # audio tokens up to each position
+        self._audio: list[Tensor] = []
+        self._unheard: deque[Sound] = deque()
+        self._skipped = 0  # audio tokens that the cache held from the beginning
+        self._ear: tuple[Sound, Ear, list[Tensor]] | None = None
+        if begun is not None:
+            self.cache, self._audio = begun.cache, [begun.audio]
+            self.clock.begun = self.clock.started
+            self._skipped = int(self._placed[begun.cache.length - 1]) if begun.cache.length else 0
+
+    # --- where it stands
+
+    @property
+    def done(self) -> bool:
+        return self.error is not None or self.result is not None
+
+    @property
+    def hearing(self) -> bool:
+        return not self.done and bool(self._unheard)
+
+    @property
+    def going(self) -> bool:
+        """Whether its prompt was read."""
+        return self.cache is not None and self.cache.length >= len(self.prompt.ids)
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Until its time is up; None is for ever."""
+        if self.terms.timeout_s is None:
+            return None
+        return self.clock.started + self.terms.timeout_s - time.perf_counter()
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        return tuple(sound.segment for sound in self.sounds)
+
+    def read(self) -> Read | None:
+        """What its cache holds, for others to go on from; None when they may not."""
+        if self.cache is None or not self.terms.reuse:
+            return None
+        keys: Keys = np.concatenate([self._keys, np.array(self.goal.read_ids, dtype=np.int64)])
+        return Read(keys, self.cache)
+
+    def fail(self, error: BaseException) -> None:
+        if not self.done:
+            self.error = error
+
+    def fail_if_overdue(self) -> None:
+        remaining = self.remaining_s
+        if remaining is not None and remaining <= 0:
+            self.fail(
+                DeadlineError(
+                    f"the request was not done within its {self.terms.timeout_s:g} s: give it more (timeout_s), "
+                    "ask for fewer tokens, or send fewer requests at once"
+                )
+            )
+
+    # --- what it does
+
+    def begin(self, prefixes: Prefixes, at_work: Sequence[Read]) -> None:
+        """Its turn has come: takes over what was read before, and finds out what is left to hear."""
+        if self.cache is not None:
+            return
+        self.clock.begun = self.clock.mark()
+        observed = self.terms.trace is not None
+        if self.terms.reuse and not observed:
+            self.cache = prefixes.find(self._keys, at_work)
+        if self.cache is None:
+            self.cache = self.family.new_cache(observed=observed)
+        self.reused_tokens = self.cache.length
+        held = int(self._placed[self.cache.length - 1]) if self.cache.length else 0
+        for sound in self.sounds:
+            if self._skipped + sound.clip.tokens <= held:
+                self._skipped += sound.clip.tokens
+                self.reused_clips += 1
+            else:
+                self._unheard.append(sound)
+
+    def hear(self, prefixes: Prefixes, seconds: float | None) -> None:
+        """Hears the next clip, or of a long one the next seconds; None is all of it."""
+        sound, begun = self._unheard[0], self.clock.mark()
+        store = prefixes.store if self.terms.reuse and self.terms.trace is None else None
+        if self._ear is None and store is not None:
+            kept = store.get("audio", sound.clip.digest)
+            store.count("audio", hit=kept is not None)
+            if kept is not None:
+                self.reused_clips += 1
+                return self._heard(sound, kept)
+        ear = self._ear[1] if self._ear else self.family.ear() if seconds is not None else None
+        if ear is None or (seconds is None and self._ear is None):
+            tokens = self._hear_whole(sound)
+        else:
+            taken, mel_s = ear.samples, ear.mel_s
+            end = len(sound.audio.samples) if seconds is None else taken + round(seconds * self.family.rate)
+            _, _, pieces = self._ear = self._ear or (sound, ear, [])
+            last = end >= len(sound.audio.samples)
+            pieces.append(ear.hear(sound.audio.samples[taken:end], last=last))
+            self.clock.mel_s += ear.mel_s - mel_s
+            self.clock.encoder_s += self.clock.mark() - begun - (ear.mel_s - mel_s)
+            if not last:
+                return None
+            tokens, self._ear = torch.cat(pieces), None
+        if len(tokens) != sound.clip.tokens:
+            raise AuricleError(f"the encoder gave {len(tokens)} tokens where {sound.clip.tokens} were promised")
+        if store is not None:
+            store.put("audio", sound.clip.digest, tokens, tokens.nbytes)
+        return self._heard(sound, tokens)
+
+    def parts(self, rows: int) -> list[Part]:
+        """What it reads in the next pass: of its prompt at most so many positions, or what its goal asks for."""
+        if self.going:
+            return self.goal.parts(self)
+        start, ids = self.cache.length, self.prompt.ids
+        end = len(ids) if self.terms.trace else min(len(ids), start + rows)
+        first, last = (int(self._placed[at - 1]) - self._skipped if at else 0 for at in (start, end))
+        audio = torch.cat(self._audio)[first:last] if last > first else None
+        return [Part(self.cache, ids[start:end], audio, wanted=int(end == len(ids)))]
+
+    def take(self, logits: list[Tensor], seconds: float, *, prompt: bool) -> None:
+        """Goes on from what a pass gave, which took so long; `prompt` says that it read a part of the prompt."""
+        if not prompt:
+            return self.goal.take(self, logits)
+        self.clock.prefill_s += seconds
+        if self.going:
+            self._audio = []
+            self.goal.begin(self, logits[0][-1])
+        return None
+
+    def watching(self) -> AbstractContextManager[None]:
+        """While this lasts, its trace sees what every layer gives."""
+        trace = self.terms.trace
+        return nullcontext() if trace is None or self.going else trace.watching(self.family.model)
+
+    def _heard(self, sound: Sound, tokens: Tensor) -> None:
+        self._audio.append(torch.zeros_like(tokens) if self.terms.zero_audio else tokens)
+        self._unheard.popleft()
+
+    def _hear_whole(self, sound: Sound) -> Tensor:
+        """Features and encoder at once."""
+        begun, trace = self.clock.mark(), self.terms.trace
+        features = self.family.features(sound.audio.samples)
+        featured = self.clock.mark()
+        if trace is None:
+            tokens = self.family.encode(features)
+        else:
+            number = len(self._audio) + 1
+            trace.features.append(Statistics.of(f"clip {number} mel", torch.from_numpy(features)))
+            with trace.watching(self.family.model):
+                tokens = self.family.encode(features)
+            trace.features.append(Statistics.of(f"clip {number} audio tokens", tokens))
+        self.clock.mel_s += featured - begun
+        self.clock.encoder_s += self.clock.mark() - featured
+        return tokens
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One clip of a prompt."""
+
+    audio: Audio  # at the family's rate
+    clip: Clip
+
+    @property
+    def segment(self) -> Segment:
+        audio = self.audio
+        return Segment(audio.source, audio.start_s, audio.start_s + audio.seconds, self.clip.tokens)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a live session has done of a request already."""
+
+    cache: Any  # has read a beginning of the prompt
+    audio: Tensor  # the audio tokens behind it
+
+
+def request_of(family: Family, ask: Ask, goal_of: Callable[[Prompt], Goal]) -> Request:
+    """A request whose prompt was rendered, and checked as far as that can be done before any work.
+
+    Raises:
+        SoundError: a clip is too short or too long.
+        PromptError: the prompt doesn't fit the context, or the model.
+    """
+    clock, terms, messages = Clock(family.device), Terms.of(ask), list(ask.messages)
+    audios = [part for message in messages for part in message.parts if isinstance(part, Audio)]
+    for audio in audios:
+        family.check_clip(len(audio.samples))
+    sounds = [Sound(audio, Clip.of(audio.samples, family.audio_tokens(len(audio.samples)))) for audio in audios]
+    counts = [sound.clip.tokens for sound in sounds]
+    if sum(counts) >= family.context:
+        raise too_long(sum(counts), family.context)
+    prompt = family.prompt(messages, counts)
+    if len(prompt.ids) >= family.context:
+        raise too_long(len(prompt.ids), family.context)
+    if terms.trace is not None:
+        terms.trace.prompt_ids, terms.trace.layout = prompt.ids, prompt.layout
+    return Request(family, goal_of(prompt), prompt, sounds, terms, clock=clock)
+
+
+def too_long(tokens: int, context: int) -> PromptError:
+    return PromptError(
+        f"the prompt has {tokens} tokens and the model's context holds {context}: use less sound (25 tokens a second), "
+        "fewer turns, or a model with a longer context"
+    )

@@ -1,0 +1,273 @@
+"""Many requests on one model: nothing is computed twice, and nobody waits for somebody else's whole answer.
+
+A step does a bounded amount of work: a slice of a newcomer's sound, or a stretch of its prompt, and one token of every
+answer that is under way. All that is read goes through the model in a single pass, so that its weights are fetched once
+for all of them. Between two steps requests come and go.
+
+There is no thread behind it. Whoever waits for something computes the next step, for everybody; the others wait until
+it is done. So a single caller has nothing running behind its back, and Ctrl-C ends it at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import torch
+
+from auricle.engine.prefixes import Prefixes, Read
+from auricle.engine.request import Request
+from auricle.engine.store import Store
+from auricle.errors import AuricleError, BusyError, CancelledError
+from auricle.models.family import Family, Part
+from auricle.types import Answer, Chunk, Scheduling
+
+ROWS_ALONE = 512  # positions of a prompt that are read in a step when no answer is under way
+ROWS_IN_COMPANY = 96  # when one is: it waits for them, on a CPU about a millisecond each with E2B in int4
+SECONDS_IN_COMPANY = 4.0  # of sound that are heard in a step while an answer is under way; otherwise a clip
+OVERDUE_CHECK_S = 0.5  # how often a waiting caller looks at its own clock
+
+Making = Callable[[], Request]
+
+
+class Scheduler:
+    """See this file's head. Usable from several threads."""
+
+    def __init__(self, family: Family, store: Store, scheduling: Scheduling | None = None) -> None:
+        self.family, self.scheduling = family, scheduling or Scheduling()
+        self.prefixes = Prefixes(store)
+        self._changed = threading.Condition()  # guards what follows
+        self._queue: list[tuple[int, int, Request]] = []  # in the order in which they will be admitted
+        self._active: list[tuple[int, int, Request]] = []  # likewise
+        self._numbers = count()
+        self._computing = False
+        self._reserving = 0  # callers of `alone` that wait
+
+    # --- what callers do
+
+    def submit(self, request: Request) -> Request:
+        """Hands in a request.
+
+        Raises:
+            BusyError: the queue is full.
+        """
+        with self._changed:
+            self._retire()
+            room = self.scheduling.max_running - len(self._active) + self.scheduling.max_queue
+            if len(self._queue) >= room:
+                raise BusyError(
+                    f"{len(self._active)} requests are being answered and {len(self._queue)} wait, which is as many as "
+                    f"may (max_queue {self.scheduling.max_queue}): try again later, or raise max_queue"
+                )
+            self._queue.append((-request.terms.priority, next(self._numbers), request))
+            self._queue.sort(key=lambda waiting: waiting[:2])
+        return request
+
+    def cancel(self, request: Request) -> None:
+        """Gives a request up, if it is not done. Whoever waits for it gets a CancelledError."""
+        request.fail(CancelledError("the request was cancelled before its answer was done"))
+        with self._changed:
+            self._retire()
+            self._changed.notify_all()
+
+    def chunks(self, request: Request) -> Iterator[Chunk]:
+        """What a request gives, as it comes. Closing the iterator cancels the request.
+
+        Raises:
+            AuricleError: the request failed, ran out of time, or was cancelled.
+        """
+        try:
+            while True:
+                while request.chunks:
+                    yield request.chunks.popleft()
+                if request.done:
+                    break
+                self._advance(request)
+        finally:
+            self.cancel(request)
+        if request.error is not None:
+            raise request.error
+
+    def result(self, request: Request) -> Any:
+        """A request's result, when it is there; errors as for `chunks`."""
+        for _ in self.chunks(request):
+            pass
+        return request.result
+
+    def many(self, makings: Iterable[Making]) -> Iterator[Answer | AuricleError]:
+        """Makes and answers requests, several at a time, and gives what came of each in order.
+
+        They are made when their turn is near, so that there may be any number of them. An error, also of the making,
+        stands in its request's place and keeps none of the others from being answered.
+        """
+        waiting: deque[Request | AuricleError] = deque()
+        try:
+            for making in makings:
+                while len(waiting) >= 2 * self.scheduling.max_running:
+                    yield self._outcome(waiting.popleft())
+                waiting.append(self._made(making))
+                while isinstance(waiting[-1], BusyError) and len(waiting) > 1:  # others fill the queue: ours go first
+                    waiting.pop()
+                    yield self._outcome(waiting.popleft())
+                    waiting.append(self._made(making))
+            while waiting:
+                yield self._outcome(waiting.popleft())
+        finally:
+            for one in waiting:
+                if isinstance(one, Request):
+                    self.cancel(one)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts no step is computed: for work on the model that is no request's, in inference mode."""
+        with self._changed:
+            self._reserving += 1
+            try:
+                while self._computing:
+                    self._changed.wait()
+                self._computing = True
+            finally:
+                self._reserving -= 1
+        try:
+            with torch.inference_mode():
+                yield
+        finally:
+            self._end_computing()
+
+    def at_work(self) -> list[Read]:
+        """What requests that are not done have read. For whoever is computing."""
+        with self._changed:
+            reads = [request.read() for _, _, request in self._active]
+        return [read for read in reads if read is not None]
+
+    @property
+    def running(self) -> int:
+        """How many requests are being answered."""
+        return len(self._active)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for that."""
+        return len(self._queue)
+
+    # --- whose turn it is to compute
+
+    def _advance(self, request: Request) -> None:
+        """Computes a step, or waits while somebody else does."""
+        request.fail_if_overdue()
+        with self._changed:
+            if self._computing or self._reserving:
+                self._changed.wait(OVERDUE_CHECK_S)
+                return
+            self._computing = True
+        try:
+            self._step()
+        finally:
+            self._end_computing()
+
+    def _end_computing(self) -> None:
+        with self._changed:
+            self._computing = False
+            self._retire()
+            self._changed.notify_all()
+
+    def _outcome(self, one: Request | AuricleError) -> Answer | AuricleError:
+        if isinstance(one, AuricleError):
+            return one
+        try:
+            answer: Answer = self.result(one)
+            return answer
+        except AuricleError as error:
+            return error
+
+    def _made(self, making: Making) -> Request | AuricleError:
+        try:
+            return self.submit(making())
+        except AuricleError as error:
+            return error
+
+    # --- a step
+
+    @torch.inference_mode()
+    def _step(self) -> None:
+        with self._changed:
+            self._let_go()
+            self._admit()
+            active = [request for _, _, request in self._active]
+        if not active:
+            return
+        batch = [(request, request.goal.parts(request)) for request in active if request.going]
+        newcomer = next((request for request in active if not request.going), None)
+        if newcomer is not None and not self._hears(newcomer, company=bool(batch)) and not newcomer.done:
+            batch.append((newcomer, newcomer.parts(ROWS_IN_COMPANY if batch else ROWS_ALONE)))
+        apart = [one for one in batch if one[0].terms.trace is not None]
+        self._read([one for one in batch if one[0].terms.trace is None])
+        for one in apart:  # a trace must see its own request alone
+            self._read([one])
+
+    def _hears(self, request: Request, *, company: bool) -> bool:
+        """Whether a newcomer still had something to hear; what it can't hear is its own error."""
+        try:
+            request.begin(self.prefixes, self.at_work())
+            if not request.hearing:
+                return False
+            request.hear(self.prefixes, SECONDS_IN_COMPANY if company else None)
+        except Exception as error:  # whatever it is, it concerns this request alone
+            request.fail(error)
+        return True
+
+    def _read(self, batch: list[tuple[Request, list[Part]]]) -> None:
+        """One pass for all of them. If it fails, each is tried by itself, so that only the one at fault fails."""
+        if not batch:
+            return
+        before = [(part.cache, part.cache.length) for _, parts in batch for part in parts]
+        newcomers = {request for request, _ in batch if not request.going}
+        begun = time.perf_counter()
+        try:
+            with batch[0][0].watching():
+                logits = self.family.read([part for _, parts in batch for part in parts])
+        except BaseException as error:
+            for cache, length in before:
+                cache.truncate(length)
+            if not isinstance(error, Exception):
+                raise
+            if len(batch) == 1:
+                batch[0][0].fail(error)
+            else:
+                for one in batch:
+                    self._read([one])
+            return
+        seconds = time.perf_counter() - begun
+        for request, parts in batch:
+            given, logits = logits[: len(parts)], logits[len(parts) :]
+            try:
+                request.take(given, seconds, prompt=request in newcomers)
+            except Exception as error:
+                request.fail(error)
+
+    def _admit(self) -> None:
+        while self._queue and len(self._active) < self.scheduling.max_running:
+            self._active.append(self._queue.pop(0))
+        self._active.sort(key=lambda running: running[:2])
+
+    def _retire(self) -> None:
+        """Lets go of requests that are done. Those that somebody is computing go when the step is over."""
+        for _, _, request in (*self._queue, *self._active):
+            request.fail_if_overdue()
+        self._queue = [waiting for waiting in self._queue if not waiting[2].done]
+        if not self._computing:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        over = [request for _, _, request in self._active if request.done]
+        self._active = [running for running in self._active if not running[2].done]
+        for request in over:
+            read = request.read()
+            if read is not None:
+                self.prefixes.keep(read)
+            request.cache = None
