@@ -28,6 +28,7 @@ from auricle.bench.presets import PRESETS
 from auricle.bench.run import sound
 from auricle.checkpoint import Checkpoint
 from auricle.hub import ModelName, find
+from auricle.models.family import read_one
 from auricle.quant.quantize import quantize
 from auricle.types import Audio, Message
 from benchmarks import tables
@@ -110,9 +111,8 @@ def _logits(folder: Path, dtype: str) -> Tensor:
     audio = family.encode(family.features(sound(SECONDS)))
     prompt = family.prompt([Message("user", (QUESTION, Audio(sound(SECONDS), RATE)))], [len(audio)])
     cache = family.new_cache()
-    # Copied, each at once: a packed decoder writes the next ones to the same place.
-    rows = [family.read(prompt.ids, audio, cache)[-1].float().clone()]
-    rows += [family.read([prompt.ids[i]], None, cache)[-1].float().clone() for i in range(STEPS)]
+    rows = [read_one(family, prompt.ids, audio, cache)[-1]]
+    rows += [read_one(family, [prompt.ids[i]], None, cache)[-1] for i in range(STEPS)]
     del backend, family, audio, cache
     gc.collect()
     return torch.stack(rows)

@@ -122,6 +122,60 @@ def quality(result: dict[str, Any]) -> str:
     return f"{_table(head, rows, right=range(1, len(head)))}\n\n{note}"
 
 
+def live(result: dict[str, Any]) -> str:
+    found, settings, machine = result["median"], result["settings"], result["machine"]
+    live, score, newcomer, at_once = (found[name] for name in ("live", "score", "newcomer", "at_once"))
+    at, alone = f"{settings['seconds']:g} s", at_once["alone_tokens_per_s"]
+    rows = [
+        (
+            f"live: first token after the last sample of {at}",
+            f"{live['first_token_after_last_sample_s']:.2f} s",
+            "at most 0.5 s",
+        ),
+        (
+            "the encoder in live steps of 0.5 s, of real time",
+            f"{live['encoder_real_time_factor']:.3f}",
+            "at most 0.1",
+        ),
+        ("all of a live session's work, of real time", f"{live['real_time_factor']:.3f}", ""),
+        *(
+            (
+                f"{label}: time to the first token {one['second_ttft_s']:.2f} s after {one['first_ttft_s']:.2f} s",
+                f"{one['times_shorter']:.1f} times shorter",
+                bar,
+            )
+            for label, one, bar in (
+                (f"the next turn about {at} of sound", found["next_turn"], "at least 8 times"),
+                ("a second question, the audio first", found["audio_first"], "at least 8 times"),
+                ("a second question, the text first", found["text_first"], "at least 1.3 times"),
+            )
+        ),
+        (
+            f"{settings['together']} answers at once: {at_once['together_tokens_per_s']:.0f} tokens/s to {alone:.0f}",
+            f"{at_once['times']:.1f} times",
+            "at least 2.2 times",
+        ),
+        (
+            f"a newcomer with {at} of sound delays a running answer's next token by",
+            f"{newcomer['delay_s']:.2f} s",
+            "at most 0.3 s",
+        ),
+        (
+            f"scores of 5 one-word choices: {score['choices_s']:.2f} s beside a prefill of {score['prefill_s']:.2f} s",
+            f"{score['times_prefill']:.2f} prefills",
+            "at most 1.3",
+        ),
+    ]
+    rates = machine["memory_gb_per_s_in_rounds"]
+    note = (
+        f"Gemma 4 E2B's size with random weights in {settings['scheme']}, {settings['threads']} threads of "
+        f"{machine['processor']} ({', '.join(machine['features'])}) that read memory at {min(rates):.0f} to "
+        f"{max(rates):.0f} GB/s; torch {result['versions']['torch']}, {result['date']}. Medians of {settings['runs']} "
+        "rounds, each with sounds of its own; made by `python -m benchmarks.live`."
+    )
+    return f"{_table(('live, again, at once', 'measured', 'the bar'), rows, right=(1, 2))}\n\n{note}"
+
+
 def tiny(result: dict[str, Any]) -> str:
     """What the bars are about; the card has all of it."""
     return tiny_card({"rows": [row for row in result["rows"] if row["bar"]]})
@@ -135,6 +189,7 @@ def tiny_card(result: dict[str, Any]) -> str:
 # name in a page -> the stem of its results, and what makes it
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "e2b": ("e2b", e2b),
+    "live": ("live", live),
     "quality": ("quality", quality),
     "tiny": ("tiny", tiny),
     "tiny_card": ("tiny", tiny_card),

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -134,8 +135,9 @@ class Watch:
         self.attention = model.language_model.layers[LOOKING_LAYER].self_attn
         self.attention.register_forward_hook(self._keep)
 
-    def _keep(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.queries, (self.keys, _) = inputs
+    def _keep(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.queries, (stretch,) = inputs
+        self.keys = stretch.keys
 
     def loss(self, looks: Tensor) -> Tensor:
         """Minus the log of the attention that lies within each wanted stretch, of all that lies at or before it."""

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 Sound: TypeAlias = str | Path | bytes | Audio
 """A file's path, a file's bytes, or samples that are already an Audio."""
 
+CACHE_MB = 256.0  # by default, for what earlier requests computed
 TRANSCRIBE_TOKENS = 440  # the default limit for one piece of at most 30 s: fast speech has about 5 words a second
 
 
@@ -58,7 +59,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     threads: int | None = None,
-    cache_mb: float = 256,
+    cache_mb: float = CACHE_MB,
     scheduling: Scheduling | None = None,
 ) -> Model:
     """Loads a model.
@@ -227,11 +228,9 @@ class Model:
             PromptError: the instruction doesn't fit the context.
         """
         listening = Listening(rate, step, pause, vad, source)
+        text = live_instruction(instruction, language)
         if instruction is None:
             options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
-        elif not instruction.strip():
-            raise OptionError("the instruction is empty: say what to do with the sound, or leave it out to transcribe")
-        text = transcription_prompt(language) if instruction is None else instruction
         return self.backend.listen(text, listening, Sampling(**options), each_clip=instruction is None)
 
     def transcribe(self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]) -> Transcript:
@@ -335,6 +334,15 @@ def user_message(audio: Sound | Sequence[Sound], question: str, order: Order = "
         raise OptionError(f"order is {order!r}; it must be 'text-first' or 'audio-first'")
     heard = tuple(sound if isinstance(sound, Audio) else decode(sound) for sound in sounds)
     return Message("user", (question, *heard) if order == "text-first" else (*heard, question))
+
+
+def live_instruction(instruction: str | None, language: str) -> str:
+    """What a live session is told: the instruction, or without one to write down what is said."""
+    if instruction is None:
+        return transcription_prompt(language)
+    if not instruction.strip():
+        raise OptionError("the instruction is empty: say what to do with the sound, or leave it out to transcribe")
+    return instruction
 
 
 def transcription_prompt(language: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ def test_json(ask: Run, e2b: Path, sounds: Path) -> None:
     assert (done.status, done.err) == (0, "")
     record = done.json
     assert set(record) == {
-        *("model", "answer", "finish_reason", "notes", "tokens", "prompt_tokens", "segments", "timings")
+        *("model", "answer", "finish_reason", "notes", "tokens", "prompt_tokens", "reused_tokens", "segments"),
+        "timings",
     }
     assert record["model"] == str(e2b)
     assert record["answer"] == ask(QUESTION).out.removesuffix("\n")
@@ -55,7 +57,17 @@ def test_json(ask: Run, e2b: Path, sounds: Path) -> None:
     assert record["segments"] == [{"source": str(sounds / "tone.wav"), "start_s": 0.0, "end_s": 1.0, "tokens": 25}]
     assert record["prompt_tokens"] > 25
     assert 0 < len(record["tokens"]) <= 8
-    names = ["load_s", "mel_s", "encoder_s", "prefill_s", "ttft_s", "decode_s", "decode_tokens_per_s", "total_s"]
+    names = [
+        "load_s",
+        "queued_s",
+        "mel_s",
+        "encoder_s",
+        "prefill_s",
+        "ttft_s",
+        "decode_s",
+        "decode_tokens_per_s",
+        "total_s",
+    ]
     assert list(record["timings"]) == names
     assert record["timings"]["total_s"] >= record["timings"]["ttft_s"] > 0
 
@@ -108,6 +120,27 @@ def test_stop_may_be_repeated(ask: Run) -> None:
     done = ask("--json", "--stop", "not in it", "--stop", text[2])
     assert done.json["answer"] == text[: text.index(text[2])].strip()
     assert done.json["finish_reason"] == "stop"
+
+
+class TestConstraint:
+    def test_choices(self, ask: Run) -> None:
+        assert ask(QUESTION, "--choices", "yes, no").out in ("yes\n", "no\n")
+        assert ask("--choices", r"a\, b", "--json").json["answer"] == "a, b"
+
+    def test_regex(self, ask: Run) -> None:
+        record = ask("--regex", "[0-9]{2}", "--json").json
+        assert re.fullmatch("[0-9]{2}", record["answer"])
+        assert (record["finish_reason"], record["notes"]) == ("stop", [])
+
+    def test_json_schema_as_it_is_or_in_a_file(self, ask: Run, tmp_path: Path) -> None:
+        schema = '{"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2}'
+        (tmp_path / "pair.json").write_text(schema)
+        for given in (schema, f"@{tmp_path / 'pair.json'}"):
+            assert re.fullmatch(r"\[[12], [12]\]\n", ask("--json-schema", given).out)
+
+    def test_an_answer_that_was_cut_says_that_it_does_not_fit(self, ask: Run) -> None:
+        done = ask("--choices", "a choice that takes many tokens")
+        assert "note: the answer was cut after 8 tokens (max_tokens); it does not fulfil the constraint" in done.err
 
 
 def test_timings_are_shown_on_a_terminal_or_when_asked_for(ask: Run) -> None:

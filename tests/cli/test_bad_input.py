@@ -231,6 +231,54 @@ def test_usage(refused: Refused, arguments: list[str], told: str) -> None:
     assert told in refused(*arguments)
 
 
+class TestConstraints:
+    """Told before a model is looked for, or, what only its tokenizer tells, before a sound is heard."""
+
+    @pytest.mark.parametrize("command", ["ask", "chat"])
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--choices", "yes,no", "--regex", "yes"], "choices and regex are given; an answer is held to one"),
+            (["--choices", ""], "a choice is ''; it must be a string that is not blank"),
+            (["--choices", "yes, ,no"], "a choice is ''; it must be a string that is not blank"),
+            (["--choices", "yes, no,yes"], "choices has 'yes' 2 times: give each choice once"),
+            (["--regex", ""], "regex is ''; it must be a string that is not blank"),
+            (["--json-schema", "{"], "json_schema is no JSON (Expecting property name"),
+            (["--json-schema", "[]"], "json_schema is '[]'; it must be a JSON object"),
+        ],
+        ids=" ".join,
+    )
+    def test_at_once(self, refused: Refused, sounds: Path, command: str, options: list[str], told: str) -> None:
+        assert told in refused(command, sounds / "tone.wav", *options, "--model", "nowhere")
+
+    def test_files(self, refused: Refused, sounds: Path, tmp_path: Path) -> None:
+        def told(path: Path) -> str:
+            return refused("ask", sounds / "tone.wav", "--json-schema", f"@{path}", "--model", "nowhere")
+
+        missing, binary, broken = tmp_path / "missing.json", tmp_path / "binary.json", tmp_path / "broken.json"
+        binary.write_bytes(b"\xff\xfe")
+        broken.write_text('{"type": \n')
+        assert told(missing) == f"there is no file {missing} for json_schema; check the path"
+        assert told(tmp_path) == f"{tmp_path} can't be read for json_schema: Is a directory; give a file with one"
+        assert told(binary) == f"{binary} is no UTF-8 text, which json_schema needs; give a file with a schema"
+        assert "json_schema is no JSON (Expecting value: line 2" in told(broken)
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--regex", "[a-"], "regex can't be held to (unclosed character class): write it without look-around"),
+            (["--regex", r"[^\s\S]"], "the regex matches no text that the model could write: change it"),
+            (["--json-schema", '{"enum": []}'], "json_schema can't be held to (Unsatisfiable schema: anyOf is empty)"),
+        ],
+        ids=" ".join,
+    )
+    def test_grammars(self, refused: Refused, sounds: Path, e2b: Path, options: list[str], told: str) -> None:
+        assert told in refused("ask", sounds / "tone.wav", "--model", e2b, *options)
+
+    def test_transcribing_has_none(self, refused: Refused, sounds: Path) -> None:
+        assert "No such option: --choices" in refused("transcribe", sounds / "tone.wav", "--choices", "yes,no")
+
+
 def test_an_empty_question(refused: Refused, sounds: Path) -> None:
     assert refused("ask", sounds / "tone.wav", " ") == "the question is empty: say what to ask about the sound"
 

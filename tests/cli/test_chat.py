@@ -47,3 +47,8 @@ def test_notes_and_timings_go_to_stderr(chat: Run) -> None:
     assert done.err.count("note: the answer was cut after 4 tokens (max_tokens)") == 2
     assert done.err.count("first token after") == 2
     assert done.err.count("loading") == 1
+
+
+def test_a_constraint_holds_every_answer(chat: Run) -> None:
+    done = chat("--choices", "yes,no", stdin=b"Is it loud?\nIs it long?\n")
+    assert [line in ("yes", "no") for line in done.out.splitlines()] == [True, True]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,13 @@ from torch import Tensor, nn
 
 from auricle.checkpoint import Checkpoint
 from auricle.engine.answer import AnswerGoal
-from auricle.engine.request import request_of
+from auricle.engine.request import Request, request_of
 from auricle.engine.scheduler import Scheduler
 from auricle.engine.store import Store
 from auricle.errors import SoundError
 from auricle.models.family import Ear, Family, Part, Prompt
 from auricle.models.text import TextCodec
-from auricle.types import Ask, Chunk, Message, Sampling
+from auricle.types import Ask, Audio, Chunk, Message, Sampling
 from tests.checkpoints import IDS, VOCABULARY, make_tokenizer
 
 
@@ -122,14 +125,192 @@ class ScriptedFamily:
         return list(stream(self, messages, Sampling(**options)))
 
 
+class TellingFamily(ScriptedFamily):
+    """Each token it writes depends on all that was read before, ids and sound, in order: whatever is lost, mixed up or
+    taken over from a prompt that was another shows in the answer. It notes what it is asked to do.
+
+    Args:
+        slack: how far back its caches can be taken; None is to the beginning.
+        hears: whether it has an ear.
+
+    Attributes:
+        lasts: how many tokens an answer has on average; None is as many as it may.
+    """
+
+    def __init__(self, folder: Path, *, context: int = 4000, slack: int | None = None, hears: bool = True) -> None:
+        super().__init__(folder, context=context)
+        self.slack, self.hears = slack, hears
+        self.lasts: int | None = 20
+        self.log: list[tuple[str, Any]] = []  # ("hear", samples), ("encode", tokens), ("read", {cache: rows})
+        self.on_part: Callable[[Part], None] = _nothing  # within a pass, before each part is taken up
+        self.on_hear: Callable[[int], None] = _nothing  # within the ear, when the samples are taken in
+
+    def told(self, kind: str) -> list[Any]:
+        return [what for name, what in self.log if name == kind]
+
+    def audio_tokens(self, samples: int) -> int:
+        return -(-samples // TOKEN)
+
+    def features(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        starts = range(0, len(samples), TOKEN)
+        found = [(samples[at], samples[at : at + TOKEN][-1]) for at in starts]
+        return np.array(found, dtype=np.float32).reshape(-1, 2)
+
+    def encode(self, features: NDArray[np.float32]) -> Tensor:
+        self.log.append(("encode", len(features)))
+        return torch.from_numpy(np.tile(features, (1, 2)))
+
+    def ear(self) -> TellingEar | None:
+        return TellingEar(self) if self.hears else None
+
+    def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
+        ids, counts = [], iter(tokens)
+        for message in messages:
+            ids.append(IDS["<|turn>"])
+            for part in message.parts:
+                ids += [self.placeholder] * next(counts) if isinstance(part, Audio) else self.codec.encode(part)
+            ids.append(IDS["<turn|>"])
+        return Prompt([*ids, IDS["<|turn>"]], ["telling"])
+
+    def new_cache(self, *, observed: bool = False) -> TellingCache:
+        return TellingCache(self.slack)
+
+    def read(self, parts: Sequence[Part]) -> list[Tensor]:
+        self.log.append(("read", {id(part.cache): len(part.ids) for part in parts}))
+        return [self._read(part) for part in parts]
+
+    def _read(self, part: Part) -> Tensor:
+        self.on_part(part)
+        sound = iter(() if part.audio is None else part.audio)
+        for id in part.ids:
+            heard = id == self.placeholder and part.audio is not None
+            part.cache.take(next(sound).numpy().tobytes() if heard else str(id).encode())
+        assert next(sound, None) is None, "more audio tokens than places for them"
+        rows = [self._logits(part.cache.held[len(part.cache.held) - part.wanted + i]) for i in range(part.wanted)]
+        return torch.stack(rows) if rows else torch.zeros(0, VOCABULARY)
+
+    def _logits(self, held: bytes) -> Tensor:
+        random = np.random.default_rng(int.from_bytes(held, "little"))
+        logits = torch.from_numpy(random.standard_normal(VOCABULARY).astype(np.float32))
+        logits[[IDS[token] for token in ("<|audio|>", "<|channel>")]] = -9.0
+        ends = self.lasts is not None and int.from_bytes(held[:4], "little") % self.lasts == 0
+        logits[sorted(self.stop_ids)] = 99.0 if ends else -9.0
+        return logits
+
+
+@dataclass
+class TellingCache:
+    """Holds a digest of all that was read up to each position."""
+
+    slack: int | None = None
+    held: list[bytes] = field(default_factory=list)
+    reached: int = 0
+
+    @property
+    def length(self) -> int:
+        return len(self.held)
+
+    @property
+    def shortest(self) -> int:
+        return 0 if self.slack is None else max(0, self.reached - self.slack)
+
+    @property
+    def nbytes(self) -> int:
+        return 100 * len(self.held)
+
+    def take(self, what: bytes) -> None:
+        before = self.held[-1] if self.held else b""
+        self.held.append(hashlib.blake2b(before + what, digest_size=8).digest())
+        self.reached = max(self.reached, len(self.held))
+
+    def truncate(self, length: int) -> None:
+        assert self.shortest <= length <= self.length
+        del self.held[length:]
+
+    def fork(self, length: int) -> TellingCache:
+        assert self.shortest <= length <= self.length
+        return TellingCache(self.slack, self.held[:length], self.reached)
+
+
+class TellingEar:
+    """Gives a token as soon as its samples are there."""
+
+    def __init__(self, family: TellingFamily) -> None:
+        self.samples = self.tokens = 0
+        self.mel_s = 0.0
+        self._family, self._waiting = family, np.empty(0, dtype=np.float32)
+
+    def hear(self, samples: NDArray[np.float32], *, last: bool = False) -> Tensor:
+        self._family.log.append(("hear", len(samples)))
+        sound = np.concatenate([self._waiting, samples])
+        self.samples += len(samples)
+        self._family.on_hear(len(samples))
+        ready = len(sound) if last else len(sound) // TOKEN * TOKEN
+        self._waiting = sound[ready:]
+        features = self._family.features(sound[:ready])
+        self.tokens += len(features)
+        return torch.from_numpy(np.tile(features, (1, 2)))
+
+
+TOKEN = 640  # samples that become one audio token
+
+
+def _nothing(_: Any) -> None:
+    """For hooks that a test has not set."""
+
+
 def stream(
     family: Family, messages: Sequence[Message], sampling: Sampling, *, zero_audio: bool = False, cache_bytes: int = 0
 ) -> Iterator[Chunk]:
     """One request alone, with a scheduler of its own."""
-    ask = Ask(tuple(messages), sampling, zero_audio=zero_audio)
-    request = request_of(family, ask, lambda prompt: AnswerGoal(family, sampling, prompt.ids))
     scheduler = Scheduler(family, Store(cache_bytes))
+    request = request_for(family, Ask(tuple(messages), sampling, zero_audio=zero_audio))
     return scheduler.chunks(scheduler.submit(request))
+
+
+def request_for(family: Family, ask: Ask) -> Request:
+    return request_of(family, ask, lambda prompt: AnswerGoal(family, ask.sampling, prompt.ids))
+
+
+def asked(
+    *parts: str | Audio,
+    zero_audio: bool = False,
+    trace: bool = False,
+    priority: int = 0,
+    timeout_s: float | None = None,
+    **sampling: Any,
+) -> Ask:
+    """One question."""
+    terms = {"zero_audio": zero_audio, "trace": trace, "priority": priority, "timeout_s": timeout_s}
+    return Ask((Message("user", parts),), Sampling(**sampling), **terms)
+
+
+def noise(samples: int, seed: int = 0) -> Audio:
+    random = np.random.default_rng(seed)
+    return Audio((random.standard_normal(samples) * 0.1).astype(np.float32), 16_000, f"noise {seed}")
+
+
+def together(*calls: Callable[[], Any], seconds: float = 60) -> list[Any]:
+    """What calls return that run at the same time, each in a thread. One that raises or hangs fails the test."""
+    returned: dict[int, Any] = {}
+    raised: list[BaseException] = []
+
+    def run(number: int, call: Callable[[], Any]) -> None:
+        try:
+            returned[number] = call()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=one, daemon=True) for one in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0, end - time.monotonic()))
+    if raised:
+        raise raised[0]
+    assert len(returned) == len(calls), f"{len(calls) - len(returned)} of {len(calls)} hang after {seconds} s"
+    return [returned[number] for number in range(len(calls))]
 
 
 def _byte_letters() -> dict[int, str]:

@@ -259,7 +259,7 @@ def test_silero_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError) as caught:
         open_detector("silero")
     assert str(caught.value) == (
-        'detector is silero, which is not installed: pip install "auricle[eval]", or choose energy'
+        'detector is silero, which is not installed: pip install "auricle[live]", or choose energy'
     )
 
 

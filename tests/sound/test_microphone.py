@@ -215,7 +215,7 @@ def test_without_sounddevice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib, "import_module", lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name)))
     with pytest.raises(OptionError) as caught, open_microphone():
         pass
-    assert str(caught.value) == 'a microphone needs sounddevice, which is not installed: pip install "auricle[mic]"'
+    assert str(caught.value) == 'a microphone needs sounddevice, which is not installed: pip install "auricle[live]"'
 
 
 def test_without_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:

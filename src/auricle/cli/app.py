@@ -14,6 +14,7 @@ import auricle
 COMMANDS = {
     "ask": ("auricle.cli.ask:app", "Ask audio a question."),
     "chat": ("auricle.cli.chat:app", "Talk about audio, turn by turn."),
+    "listen": ("auricle.cli.listen:app", "Listen to sound that is still coming in, and answer when the speaker stops."),
     "transcribe": ("auricle.cli.transcribe:app", "Write down what is said."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),

@@ -14,6 +14,7 @@ from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
 from auricle.cli.options import (
     Choice,
+    Constraint,
     Hardware,
     Json,
     MaxTokens,
@@ -46,6 +47,7 @@ def ask(
     hardware: Hardware,
     max_tokens: MaxTokens = Sampling.max_tokens,
     choice: Choice,
+    constraint: Constraint,
     reading: Reading,
     order: PromptOrder = "text-first",
     json: Json = False,
@@ -73,9 +75,10 @@ def ask(
     auricle ask a.wav b.mp3 "Which is louder?"
     auricle ask - "Is anyone speaking?" < talk.webm
     auricle ask clip.wav "What is said?" --json
+    auricle ask clip.wav "Is anyone speaking?" --choices yes,no
     auricle ask clip.wav --model google/gemma-4-E2B-it --max-tokens 200
     """
-    options = choice.options(max_tokens)
+    options = choice.options(max_tokens, constraint)
     names, question = split_question(words)
     message = api.user_message(read_sounds(names, reading), question, order)
     loaded = load(model, hardware)
@@ -97,7 +100,7 @@ def ask(
         if trace:
             show_trace(heard, sys.stderr)
     if show.wants_timings(timings if not json else bool(timings)):  # JSON has them already
-        show.timings(heard.timings, loaded.backend.load_s)
+        show.timings(heard, loaded.backend.load_s)
 
 
 def _show_rest(heard: Answer, zeroed: Answer | None) -> None:
@@ -115,6 +118,7 @@ def _record(loaded: api.Model, heard: Answer, zeroed: Answer | None) -> dict[str
         "notes": heard.notes,
         "tokens": heard.tokens,
         "prompt_tokens": heard.prompt_tokens,
+        "reused_tokens": heard.reused_tokens,
         "segments": [asdict(segment) for segment in heard.segments],
         "timings": {"load_s": loaded.backend.load_s, **asdict(heard.timings)},
     }

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import typer
 
-from auricle.api import Chat
+from auricle.api import CACHE_MB, Chat
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
 from auricle.cli.options import (
     Choice,
+    Constraint,
     Hardware,
     MaxTokens,
     Model,
@@ -42,9 +43,13 @@ def chat(
     hardware: Hardware,
     max_tokens: MaxTokens = Sampling.max_tokens,
     choice: Choice,
+    constraint: Constraint,
     reading: Reading,
     order: PromptOrder = "text-first",
     timings: ShowTimings = None,
+    cache_mb: Annotated[
+        float, typer.Option(metavar="N", help="Megabytes for what earlier turns computed; 0 keeps nothing.")
+    ] = CACHE_MB,
 ) -> None:
     """Talk about audio, turn by turn.
 
@@ -56,11 +61,11 @@ def chat(
     auricle chat a.wav b.wav --model google/gemma-4-E2B-it
     printf 'What is said?\\nIs there music?\\n' | auricle chat clip.wav
     """
-    options = choice.options(max_tokens)
+    options = choice.options(max_tokens, constraint)
     if STDIN in audio:
         raise SoundError("chat reads your questions from stdin, so a sound can't come from there: give a file")
     sounds = read_sounds(audio, reading)
-    loaded = load(model, hardware)
+    loaded = load(model, hardware, cache_mb)
     conversation = Chat(loaded, sounds, order=order)
     if show.is_terminal(sys.stdin):
         print(f"Ask about {', '.join(audio)}; {QUIT} or Ctrl-D ends.", file=sys.stderr)
@@ -76,7 +81,7 @@ def chat(
         for remark in answer.notes:
             show.note(remark)
         if show.wants_timings(timings):
-            show.timings(answer.timings, loaded.backend.load_s if len(conversation.messages) == 2 else None)
+            show.timings(answer, loaded.backend.load_s if len(conversation.messages) == 2 else None)
 
 
 def _lines() -> Iterator[str]:

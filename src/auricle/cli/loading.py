@@ -9,13 +9,15 @@ from auricle.cli.options import Hardware
 from auricle.hub import ModelName, find
 
 
-def load(model: str, hardware: Hardware) -> api.Model:
+def load(model: str, hardware: Hardware, cache_mb: float = api.CACHE_MB) -> api.Model:
     """Loads a model, saying so on a terminal; a download shows its own progress first. Notes go to stderr."""
     name = ModelName.parse(model, tuple(BACKENDS))
     if name.backend == "native":
         find(name)
     with show.waiting(f"loading {model}"):
-        loaded = api.load(model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads)
+        loaded = api.load(
+            model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads, cache_mb=cache_mb
+        )
     for remark in loaded.backend.notes:
         show.note(remark)
     return loaded

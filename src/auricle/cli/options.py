@@ -6,14 +6,17 @@ Those that belong together are a dataclass. A command takes it as one argument; 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from copy import copy
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, cast, get_type_hints
 
 import typer
 
+from auricle.errors import OptionError
 from auricle.types import Order, Sampling, SamplingOptions
 
 MODEL_HELP = "[backend:]name[@revision]: tiny (built in), a hub name, or a folder."
@@ -42,8 +45,57 @@ class Hardware:
 
 
 @dataclass(frozen=True)
+class Constraint:
+    """What the answer is held to: fields of `auricle.Sampling`, at most one of them."""
+
+    PANEL: ClassVar = "Constraint"
+
+    choices: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help=r"The answer is one of these; within one, a comma is written \,"),
+    ] = None
+    regex: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="The answer matches this regular expression as a whole.")
+    ] = None
+    json_schema: Annotated[
+        str | None, typer.Option(metavar="JSON", help="The answer is JSON that fits this schema; @FILE reads it.")
+    ] = None
+
+    def options(self) -> SamplingOptions:
+        """Those given, as keyword arguments of the library."""
+        options: SamplingOptions = {}
+        if self.choices is not None:
+            options["choices"] = _split_choices(self.choices)
+        if self.regex is not None:
+            options["regex"] = self.regex
+        if self.json_schema is not None:
+            options["json_schema"] = _schema_text(self.json_schema)
+        return options
+
+
+def _split_choices(text: str) -> tuple[str, ...]:
+    """`yes, no,neither\\, nor` -> ("yes", "no", "neither, nor")."""
+    return tuple(choice.replace(r"\,", ",").strip() for choice in re.split(r"(?<!\\),", text))
+
+
+def _schema_text(text: str) -> str:
+    """A schema as it was given, or what is in the file that @FILE names."""
+    if not text.startswith("@"):
+        return text
+    path = Path(text[1:])
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise OptionError(f"there is no file {path} for json_schema; check the path") from error
+    except OSError as error:
+        raise OptionError(f"{path} can't be read for json_schema: {error.strerror}; give a file with one") from error
+    except UnicodeDecodeError as error:
+        raise OptionError(f"{path} is no UTF-8 text, which json_schema needs; give a file with a schema") from error
+
+
+@dataclass(frozen=True)
 class Choice:
-    """How tokens are chosen: the fields of `auricle.Sampling` but for `max_tokens`, whose default is the command's."""
+    """How tokens are chosen: fields of `auricle.Sampling`; the default of `max_tokens` is the command's."""
 
     PANEL: ClassVar = "Sampling"
 
@@ -65,9 +117,10 @@ class Choice:
         tuple[str, ...], typer.Option(metavar="TEXT", help="End the answer before this text; may be repeated.")
     ] = Sampling.stop
 
-    def options(self, max_tokens: int) -> SamplingOptions:
+    def options(self, max_tokens: int, constraint: Constraint | None = None) -> SamplingOptions:
         """As keyword arguments of the library, checked now and not only when the model is loaded."""
-        options = cast(SamplingOptions, {**asdict(self), "stop": tuple(self.stop), "max_tokens": max_tokens})
+        held = constraint.options() if constraint is not None else {}
+        options = cast(SamplingOptions, {**asdict(self), "stop": tuple(self.stop), "max_tokens": max_tokens, **held})
         Sampling(**options)
         return options
 

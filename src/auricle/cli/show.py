@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TextIO
 
-from auricle.types import Answer, Chunk, Timings
+from auricle.types import Answer, Chunk
 
 # What a model writes could drive a terminal; tabs and line breaks are all it needs.
 _CONTROL = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\n")})
@@ -80,6 +81,16 @@ def finish(chunks: Iterator[Chunk]) -> Answer:
     return answer
 
 
+def changing_line(words: str) -> None:
+    """On a terminal a line on stderr that the next one replaces, its end if it is long; elsewhere a line each."""
+    if not is_terminal(sys.stderr):
+        if words:
+            print("...", one_line(words), file=sys.stderr, flush=True)
+        return
+    width = shutil.get_terminal_size().columns - 1
+    print(f"\r\x1b[K{one_line(words)[-width:]}", end="", file=sys.stderr, flush=True)
+
+
 def line(words: str) -> None:
     """One result to stdout."""
     print(_printable(words), flush=True)
@@ -115,13 +126,14 @@ def wants_timings(asked: bool | None) -> bool:
     return is_terminal(sys.stderr) if asked is None else asked
 
 
-def timings(timings: Timings, load_s: float | None = None) -> None:
+def timings(answer: Answer, load_s: float | None = None) -> None:
     """Where the time of a request went, in one line on stderr; loading the model where it belongs to the request."""
+    timings = answer.timings
     parts = [f"loading {_duration(load_s)}"] if load_s is not None else []
     parts += [
         f"mel {_duration(timings.mel_s)}",
         f"encoder {_duration(timings.encoder_s)}",
-        f"prefill {_duration(timings.prefill_s)}",
+        f"prefill {_duration(timings.prefill_s)}{_spared(answer)}",
         f"first token after {_duration(timings.ttft_s)}",
         f"decode {timings.decode_tokens_per_s:.1f} tokens/s",
         f"total {_duration(timings.total_s)}",
@@ -169,6 +181,11 @@ def size(count: int) -> str:
 def percent(fraction: float | None) -> str:
     """For people: 8.13 %; None is an empty cell."""
     return "" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def _spared(answer: Answer) -> str:
+    """What of the prompt had been read before."""
+    return f" ({answer.reused_tokens} of {answer.prompt_tokens} tokens reused)" if answer.reused_tokens else ""
 
 
 def _duration(seconds: float) -> str:

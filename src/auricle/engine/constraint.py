@@ -2,7 +2,8 @@
 
 Before each token the grammar says which tokens may come next, and all others get -inf. So an answer that ends fits,
 whatever the model would rather have said. llguidance compiles the grammar and follows the answer through it, byte by
-byte and along a tree of the vocabulary: any way to spell what fits is allowed.
+byte and along a tree of the vocabulary. Where there is a choice, any way to spell it is allowed; where there is none,
+the text that must come next is spelt as the tokenizer spells it.
 
 JSON is written on one line, as Python's json does: a space after each colon and each comma, none elsewhere. Models have
 read much of that, and it ends: where white space is free, one that is unsure writes blanks until max_tokens.
@@ -90,8 +91,10 @@ class Constraints:
                 from llguidance import LLTokenizer, TokenizerWrapper
 
                 size, stops = self._vocabulary, self._stop_ids
-                vocabulary = TokenizerWrapper(_Vocabulary(self._codec, size, stops))
-                self._tokenizer = LLTokenizer(vocabulary, n_vocab=size, eos_token=stops, slices=SLICES)
+                vocabulary = _Vocabulary(self._codec, size, stops)
+                vocabulary.tree = self._tokenizer = LLTokenizer(
+                    TokenizerWrapper(vocabulary), n_vocab=size, eos_token=stops, slices=SLICES
+                )
             return self._tokenizer
 
 
@@ -142,9 +145,10 @@ class Held:
 
 
 class _Vocabulary:
-    """A tokenizer as llguidance asks for it: what each token spells."""
+    """A tokenizer as llguidance asks for it: what each token spells, and how a text is spelt."""
 
     bos_token_id = None
+    tree: LLTokenizer  # what llguidance has made of it
 
     def __init__(self, codec: TextCodec, size: int, stop_ids: list[int]) -> None:
         spelt = codec.spellings()[:size]
@@ -153,7 +157,12 @@ class _Vocabulary:
         self._codec = codec
 
     def __call__(self, text: str) -> list[int]:
-        return self._codec.encode(text)
+        """As the model was taught to; then as it can, since "<eos>" in a choice is text; then not at all."""
+        taught = self._codec.encode(text)
+        if b"".join(self.tokens[id] for id in taught if id < len(self.tokens)) == text.encode():
+            return taught
+        greedy = self.tree.greedy_tokenize(text)
+        return greedy if self.tree.decode_bytes(greedy) == text.encode() else []
 
 
 def _grammar(sampling: Sampling) -> str:
@@ -170,9 +179,8 @@ def _grammar(sampling: Sampling) -> str:
     if sampling.regex is not None:
         return LLMatcher.grammar_from_regex(sampling.regex)
     assert isinstance(sampling.json_schema, str), "Sampling keeps a schema as text"
-    schema = json.loads(sampling.json_schema)
-    if isinstance(schema, bool):  # which llguidance takes inside of a schema only
-        schema = {} if schema else {"enum": []}
+    # true and false are schemas, but llguidance takes them only inside of one.
+    schema = {"true": "{}", "false": '{"enum": []}'}.get(sampling.json_schema.strip(), sampling.json_schema)
     return LLMatcher.grammar_from_json_schema(schema, overrides=ONE_LINE)
 
 

@@ -250,7 +250,7 @@ class Session:
                 cut = start + self._longest - self._clip.ear.samples
                 self._hear(sound[start:cut], last=True)
                 start = cut
-            elif 3 * length >= 2 * self._longest and self._detector.silence_s >= MIN_PAUSE_S:
+            elif 3 * length >= 2 * self._longest and MIN_PAUSE_S <= self._detector.silence_s < length / self._rate:
                 self._hear(sound[start:end], last=True)
                 start = end
         if start < len(sound):

@@ -149,7 +149,7 @@ def open_detector(kind: Kind = "auto") -> Detector:
     if package is not None:
         return SileroDetector(_model_in(package.submodule_search_locations or []))
     if kind == "silero":
-        raise OptionError('detector is silero, which is not installed: pip install "auricle[eval]", or choose energy')
+        raise OptionError('detector is silero, which is not installed: pip install "auricle[live]", or choose energy')
     return EnergyDetector()
 
 

@@ -1,4 +1,4 @@
-"""A microphone, through sounddevice and PortAudio: the extra `mic`.
+"""A microphone, through sounddevice and PortAudio: the extra `live`.
 
 PortAudio hands over its blocks on a thread of its own, which must never wait. So they go into a queue, and whoever
 listens takes them from there. Sound is lost when nobody takes it for half a minute, or when the machine is too busy for
@@ -145,7 +145,7 @@ def _sounddevice() -> Any:
         return importlib.import_module("sounddevice")
     except ImportError:
         raise OptionError(
-            'a microphone needs sounddevice, which is not installed: pip install "auricle[mic]"'
+            'a microphone needs sounddevice, which is not installed: pip install "auricle[live]"'
         ) from None
     except OSError as error:  # what sounddevice raises without its library
         raise DeviceError(

@@ -1,0 +1,1077 @@
+"""Many requests on one model: the answers are those that each would get alone, whatever happens to the others.
+
+Most of it on a family whose answers tell whether anything was lost or mixed up (`TellingFamily`); what is said of
+numbers, on tiny random checkpoints.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from auricle.api import Model, load
+from auricle.checkpoint import Checkpoint
+from auricle.engine import scheduler as scheduler_module
+from auricle.engine.answer import AnswerGoal
+from auricle.engine.request import Request
+from auricle.engine.scheduler import ROWS_ALONE, ROWS_IN_COMPANY, SECONDS_IN_COMPANY, Scheduler
+from auricle.engine.store import Store
+from auricle.errors import AuricleError, BusyError, CancelledError, DeadlineError, OptionError, PromptError, SoundError
+from auricle.models.family import Part
+from auricle.quant.quantize import quantize
+from auricle.types import Answer, Ask, Audio, Chunk, Scheduling
+from tests.checkpoints import make_checkpoint
+from tests.engine.scripted import TellingFamily, asked, noise, request_for, together
+
+TEXTS = (
+    "What?",
+    "Which of these is louder, and who is it that speaks?",
+    "Which of these is louder, and who is it that speaks first? " * 3,
+    "Say all that there is to say. " * 40,
+)
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> TellingFamily:
+    return TellingFamily(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> TellingFamily:
+    """Another, to be asked by one at a time."""
+    return TellingFamily(tmp_path_factory.mktemp("plain"))
+
+
+def scheduler_of(family: TellingFamily, cache: int = 10**9, **scheduling: int) -> Scheduler:
+    return Scheduler(family, Store(cache), Scheduling(**scheduling))
+
+
+def submitted(scheduler: Scheduler, *parts: str | Audio, **options: Any) -> Request:
+    return scheduler.submit(request_for(scheduler.family, asked(*parts, **options)))
+
+
+def alone(family: TellingFamily, ask: Ask) -> Answer:
+    """What a request gets that has a scheduler for itself, and no cache."""
+    scheduler = scheduler_of(family, 0)
+    return scheduler.result(scheduler.submit(request_for(family, ask)))
+
+
+def same(got: Answer, expected: Answer) -> bool:
+    names = ("tokens", "text", "finish_reason", "prompt_tokens", "segments")
+    return all(getattr(got, name) == getattr(expected, name) for name in names)
+
+
+def some_ask(random: Random) -> Ask:
+    """Any question: with the sound before or behind the text or without any, some of it shared with others."""
+    lengths = [161, 640, 641, 9_000, 64_000, 70_000, 200_000]
+    clips = [noise(length, seed=random.randrange(2)) for length in random.choices(lengths, k=random.randrange(4))]
+    text = random.choice(TEXTS)
+    settings: dict[str, Any] = {"max_tokens": random.choice([1, 2, 5, 40])}
+    if random.random() < 0.3:
+        settings |= {"temperature": 1.0, "seed": random.randrange(5)}
+    if random.random() < 0.2:
+        settings["stop"] = ("e", "th")
+    settings |= {"priority": random.choice([0, 0, 0, 1]), "zero_audio": random.random() < 0.1}
+    return asked(*((*clips, text) if random.random() < 0.5 else (text, *clips)), **settings)
+
+
+# --- the same tokens as alone
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_any_requests_at_any_moment_get_the_answers_they_get_alone(
+    family: TellingFamily, plain: TellingFamily, seed: int
+) -> None:
+    """Also where passes fail, and where Ctrl-C ends one of them in the middle of a pass."""
+    random = Random(seed)
+    family.slack, family.hears = random.choice([None, 600, 2000]), random.random() < 0.8
+    scheduler = scheduler_of(family, random.choice([0, 60_000, 10**9]), max_running=random.randrange(1, 6))
+
+    def trouble(_: Any) -> None:
+        if random.random() < 0.03 * (seed % 2):
+            raise KeyboardInterrupt
+        if len(family.log[-1][1]) > 1 and random.random() < 0.05 * (seed % 3):
+            raise RuntimeError("too many of them")
+
+    family.on_part = trouble
+    family.on_hear = lambda samples: trouble(None) if seed % 5 == 1 else None
+    waiting, going, done = [some_ask(random) for _ in range(12)], [], 0
+    while waiting or going:
+        if waiting and (not going or random.random() < 0.2):
+            ask = waiting.pop()
+            going.append((ask, scheduler.chunks(scheduler.submit(request_for(family, ask)))))
+        ask, chunks = one = random.choice(going)
+        try:
+            chunk = next(chunks)
+        except KeyboardInterrupt:
+            going.remove(one)
+            continue
+        if chunk.answer is not None:
+            assert same(chunk.answer, alone(plain, ask))
+            going.remove(one)
+            done += 1
+    assert done > 3
+    assert done == 12 or seed % 2
+    del chunks, one
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def test_from_several_threads(family: TellingFamily, plain: TellingFamily) -> None:
+    scheduler = scheduler_of(family, 10**6, max_running=3)
+
+    def asker(seed: int) -> list[tuple[Ask, Answer]]:
+        random, got = Random(seed), []
+        for _ in range(12):
+            time.sleep(random.random() / 200)
+            ask = some_ask(random)
+            got.append((ask, scheduler.result(scheduler.submit(request_for(family, ask)))))
+        return got
+
+    for answers in together(*(partial(asker, seed) for seed in range(6))):
+        assert all(same(answer, alone(plain, ask)) for ask, answer in answers)
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+@pytest.fixture(scope="module")
+def folders(e2b: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    parent = tmp_path_factory.mktemp("checkpoints")
+    quantize(Checkpoint(e2b), "int4", parent / "int4")
+    return {"e2b": e2b, "e4b": make_checkpoint(parent / "e4b", family="e4b"), "int4": parent / "int4"}
+
+
+CLIPS = [noise(length, seed=length) for length in (161, 5_000, 16_000, 16_001, 100_000, 700_000)]
+
+
+def library_ask(random: Random) -> dict[str, Any]:
+    """Arguments of `Model.stream`."""
+    settings: dict[str, Any] = {"max_tokens": random.choice([1, 3, 10, 40])}
+    if random.random() < 0.3:
+        settings |= {"temperature": 1.0, "top_k": 20, "seed": random.randrange(100)}
+    if random.random() < 0.2:
+        settings["stop"] = ("e", "th")
+    if random.random() < 0.2:
+        settings["regex"] = "[a-d]{2,9}"
+    weights = [4, 4, 4, 4, 2, 1]
+    clips = [random.choices(CLIPS, weights)[0] for _ in range(random.choice([1, 1, 1, 2, 3]))]
+    order = random.choice(["text-first", "audio-first"])
+    return {"audio": clips, "question": random.choice(TEXTS), "order": order, **settings}
+
+
+@pytest.mark.parametrize("name", ["e2b", "e4b", "int4"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_model_gives_the_same_tokens_as_alone(folders: dict[str, Path], name: str, seed: int) -> None:
+    random, model = Random(seed), load(str(folders[name]))
+    asks = [library_ask(random) for _ in range(random.randrange(2, 13))]
+    waiting, going, got = list(enumerate(asks)), [], {}
+    while waiting or going:
+        if waiting and (not going or random.random() < 0.1):
+            number, ask = waiting.pop()
+            going.append((number, model.stream(**ask)))
+        number, chunks = one = random.choice(going)
+        chunk = next(chunks)
+        if chunk.answer is not None:
+            got[number] = chunk.answer
+            going.remove(one)
+    fresh = load(str(folders[name]), cache_mb=0)
+    for number, ask in enumerate(asks):
+        assert same(got[number], fresh.ask(**ask)), ask
+
+
+@pytest.mark.parametrize("name", ["e2b", "int4"])
+def test_a_model_gives_the_same_tokens_to_several_threads(folders: dict[str, Path], name: str) -> None:
+    model, fresh = load(str(folders[name])), load(str(folders[name]), cache_mb=0)
+    random = Random(name)
+    asks = [library_ask(random) for _ in range(12)]
+    answers = together(*(partial(model.ask, **ask) for ask in asks))
+    for ask, answer in zip(asks, answers, strict=True):
+        assert same(answer, fresh.ask(**ask)), ask
+
+
+@pytest.mark.parametrize("order", ["text-first", "audio-first"])
+def test_ask_many_gives_what_asking_one_by_one_does(folders: dict[str, Path], order: Any) -> None:
+    model, fresh = load(str(folders["e2b"])), load(str(folders["e2b"]), cache_mb=0)
+    asks = [(CLIPS[number % 5], f"What is {number % 7}?") for number in range(40)]
+    answers = list(model.ask_many(asks, order=order, max_tokens=8))
+    assert all(isinstance(answer, Answer) for answer in answers)
+    for (clip, question), answer in zip(asks, answers, strict=True):
+        assert same(answer, fresh.ask(clip, question, order=order, max_tokens=8))  # type: ignore[arg-type]
+
+
+# --- between two steps requests come and go
+
+
+def test_a_short_request_overtakes_a_long_one_that_began_before(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    long, short = submitted(scheduler, "long", max_tokens=100), None
+    for number, _ in enumerate(scheduler.chunks(long)):
+        if number == 5:
+            short = submitted(scheduler, "short", max_tokens=5)
+        if short is not None and short.done:
+            break
+    assert short is not None
+    assert 10 < number < 20
+    assert len(short.result.tokens) == 5
+
+
+def test_one_pass_reads_for_all_of_them(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family, 0)
+    requests = [submitted(scheduler, f"question {number}", max_tokens=20) for number in range(4)]
+    for request in requests:
+        scheduler.result(request)
+    passes = family.told("read")
+    assert [len(one) for one in passes[:4]] == [1, 2, 3, 4]
+    assert len(passes) == 20 + 3
+    assert list(passes[3].values())[:3] == [1, 1, 1]  # a token each of those under way
+
+
+def test_no_more_than_max_running_are_answered_at_once(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=3)
+    requests = [submitted(scheduler, f"question {number}", max_tokens=20) for number in range(8)]
+    assert (scheduler.running, scheduler.waiting) == (0, 8)
+    chunks = scheduler.chunks(requests[0])
+    next(chunks)
+    assert (scheduler.running, scheduler.waiting) == (3, 5)
+    for request in requests:
+        scheduler.result(request)
+    assert max(map(len, family.told("read"))) == 3
+
+
+def work_between_tokens(family: TellingFamily, cache: int) -> Iterator[list[tuple[str, Any]]]:
+    """What was done from one pass that reads for a cache to the next, this one included."""
+    done: list[tuple[str, Any]] = []
+    for kind, what in family.log:
+        done.append((kind, what))
+        if kind == "read" and cache in what:
+            yield done
+            done = []
+    yield done
+
+
+def test_a_running_answer_waits_for_a_bounded_piece_of_newcomers(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    first = submitted(scheduler, "long", max_tokens=300)
+    running = scheduler.chunks(first)
+    next(running)
+    family.log.clear()
+    sounds = noise(30 * 16_000), noise(1000, seed=1), noise(9 * 16_000, seed=2)
+    newcomers = [submitted(scheduler, "x" * 300, *sounds, f"{number}?", max_tokens=3) for number in range(3)]
+    for _ in running:
+        if all(newcomer.done for newcomer in newcomers):
+            break
+    *steps, rest = work_between_tokens(family, id(first.cache))
+    assert not rest
+    for step in steps:
+        *before, (_, rows) = step
+        assert len(before) <= 1
+        assert all(kind == "hear" and samples <= SECONDS_IN_COMPANY * 16_000 for kind, samples in before)
+        assert rows[id(first.cache)] == 1
+        assert sum(rows.values()) <= ROWS_IN_COMPANY + 3
+        assert not before or all(count == 1 for count in rows.values())  # either sound or prompt
+    assert sum(family.told("hear")) == sum(len(sound.samples) for sound in sounds)  # and not a sample is lost
+
+
+def test_a_request_that_is_alone_is_served_in_large_pieces(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    scheduler.result(submitted(scheduler, "x" * 1000, noise(480_000), max_tokens=1))
+    assert family.told("hear") == []
+    assert family.told("encode") == [750]
+    rows = [next(iter(one.values())) for one in family.told("read")]
+    assert rows[:3] == [ROWS_ALONE] * 3
+    assert rows[3] == sum(rows) - 3 * ROWS_ALONE
+
+
+def test_a_family_without_an_ear_hears_whole_clips(family: TellingFamily, plain: TellingFamily) -> None:
+    family.hears, family.lasts = False, None
+    scheduler = scheduler_of(family)
+    next(scheduler.chunks(submitted(scheduler, "long", max_tokens=50)))
+    ask = asked("What?", noise(100_000), noise(70_000))
+    assert same(scheduler.result(scheduler.submit(request_for(family, ask))), alone(plain, ask)) is False  # lasts differ
+    assert family.told("encode") == [157, 110]
+    assert family.told("hear") == []
+
+
+# --- who is first
+
+
+def test_of_those_that_wait_the_one_of_highest_priority_is_next(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=1)
+    order: list[int] = []
+
+    def answer(number: int, priority: int) -> Request:
+        request = submitted(scheduler, f"question {number}", priority=priority, max_tokens=3)
+        request.goal.begin = lambda *given: (order.append(number), AnswerGoal.begin(request.goal, *given))  # type: ignore
+        return request
+
+    requests = [answer(number, priority) for number, priority in enumerate([0, 5, -1, 5, 2, 0])]
+    for request in requests:
+        scheduler.result(request)
+    assert order == [1, 3, 4, 0, 5, 2]
+
+
+def test_of_the_newcomers_the_one_of_highest_priority_is_read_first(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    low = submitted(scheduler, "x" * 3000, max_tokens=1)
+    scheduler._advance(low)
+    high = submitted(scheduler, "y" * 3000, priority=1, max_tokens=1)
+    scheduler.result(high)
+    assert not low.done
+    assert scheduler.result(low).finish_reason == "length"
+
+
+# --- a bounded queue
+
+
+def test_a_full_queue_refuses_one_more_and_harms_nobody(family: TellingFamily, plain: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=2, max_queue=3)
+    requests = [submitted(scheduler, f"question {number}", max_tokens=5) for number in range(5)]
+    next(scheduler.chunks(requests[0]))
+    family.log.clear()
+    for _ in range(3):
+        late = request_for(family, asked("late", noise(640)))
+        with pytest.raises(BusyError, match=r"^2 requests are being answered and 3 wait, .* \(max_queue 3\): try again"):
+            scheduler.submit(late)
+    assert family.log == []
+    assert (scheduler.running, scheduler.waiting) == (2, 3)
+    # Iterating was given up above, and with it the first request.
+    for number in range(1, 5):
+        assert same(scheduler.result(requests[number]), alone(plain, asked(f"question {number}", max_tokens=5)))
+    assert scheduler.result(submitted(scheduler, "again")).tokens
+
+
+def test_who_is_done_or_overdue_takes_no_place(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=1, max_queue=1)
+    scheduler.result(submitted(scheduler, "one"))
+    submitted(scheduler, "two", timeout_s=0.001)
+    cancelled = submitted(scheduler, "three")
+    with pytest.raises(BusyError):
+        submitted(scheduler, "four")
+    time.sleep(0.002)
+    submitted(scheduler, "four")
+    with pytest.raises(BusyError):
+        submitted(scheduler, "five")
+    scheduler.cancel(cancelled)
+    submitted(scheduler, "five")
+
+
+def test_as_many_threads_as_may_run_are_never_refused(family: TellingFamily) -> None:
+    """A request that is done leaves only with its step, which another thread may still be computing."""
+    scheduler = scheduler_of(family, max_running=3, max_queue=0)
+
+    def asker(name: int) -> int:
+        return sum(len(scheduler.result(submitted(scheduler, f"{name} {n}")).tokens) for n in range(60))
+
+    assert all(together(*(partial(asker, name) for name in range(3))))
+
+
+def test_a_request_that_was_given_up_within_a_step_takes_no_place(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=1, max_queue=0)
+    request = submitted(scheduler, "one")
+
+    def on_part(_: Part) -> None:
+        scheduler.cancel(request)
+        family.on_part = lambda part: None
+        submitted(scheduler, "two")
+
+    family.on_part = on_part
+    with pytest.raises(CancelledError):
+        scheduler.result(request)
+    assert (scheduler.running, scheduler.waiting) == (0, 1)
+
+
+@pytest.mark.parametrize("scheduling", [(1, 0), (1, 1), (2, 0), (8, 64)])
+def test_many_is_never_refused_because_of_its_own_queue(
+    family: TellingFamily, plain: TellingFamily, scheduling: tuple[int, int]
+) -> None:
+    scheduler = scheduler_of(family, max_running=scheduling[0], max_queue=scheduling[1])
+    asks = [some_ask(Random(seed)) for seed in range(30)]
+    answers = list(scheduler.many(partial(request_for, family, ask) for ask in asks))
+    assert len(answers) == 30
+    for ask, answer in zip(asks, answers, strict=True):
+        assert isinstance(answer, Answer)
+        assert same(answer, alone(plain, ask))
+    assert max(map(len, family.told("read"))) <= scheduling[0]
+
+
+def test_many_waits_while_others_fill_the_queue(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=1, max_queue=0)
+    others = submitted(scheduler, "other", max_tokens=5)
+    made: list[int] = []
+
+    def make(number: int) -> Request:
+        made.append(number)
+        return request_for(family, asked(f"question {number}"))
+
+    answers = list(scheduler.many(partial(make, number) for number in range(3)))
+    assert [type(answer) for answer in answers] == [Answer] * 3
+    assert made == [0, 1, 2]
+    assert others.result is not None
+
+
+def test_several_manys_at_once(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=2, max_queue=1)
+
+    def ask_many(name: int) -> list[Any]:
+        return list(scheduler.many(partial(request_for, family, asked(f"{name} {n}")) for n in range(20)))
+
+    for answers in together(*(partial(ask_many, name) for name in range(5))):
+        assert [type(answer) for answer in answers] == [Answer] * 20
+
+
+def test_many_makes_requests_only_when_their_turn_is_near(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, max_running=2)
+    made: list[int] = []
+
+    def makings() -> Iterator[Callable[[], Request]]:
+        for number in range(10**9):
+            made.append(number)
+            yield partial(request_for, family, asked(f"question {number}"))
+
+    answers = scheduler.many(makings())
+    for count in range(1, 6):
+        next(answers)
+        assert len(made) <= 4 + count
+    answers.close()
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def test_in_many_an_error_stands_in_its_place(family: TellingFamily) -> None:
+    """Also one that is no AuricleError, of the making or of the model."""
+    scheduler = scheduler_of(family)
+
+    def fail(error: Exception) -> Request:
+        raise error
+
+    def on_part(part: Part) -> None:
+        if part.audio is not None and len(part.audio) == 7:
+            raise RuntimeError("out of memory")
+
+    family.on_part = on_part
+    makings = [
+        partial(request_for, family, asked("one")),
+        partial(fail, SoundError("no sound")),
+        partial(request_for, family, asked("two")),
+        partial(request_for, family, asked("x" * 5000)),
+        partial(request_for, family, asked("one", noise(7 * 640))),
+        partial(fail, ValueError("not even an error of ours")),
+        partial(request_for, family, asked("three", timeout_s=1e-9)),
+        partial(request_for, family, asked("four")),
+    ]
+    kinds = [type(one) for one in scheduler.many(makings)]
+    assert kinds[:4] == [Answer, SoundError, Answer, PromptError]
+    assert kinds[4:] == [AuricleError, AuricleError, DeadlineError, Answer]
+    outcome = list(scheduler.many(makings[4:5]))[0]
+    assert isinstance(outcome, AuricleError)
+    assert "out of memory" in str(outcome)
+    assert isinstance(outcome.__cause__, RuntimeError)
+
+
+def test_what_the_source_of_questions_raises_is_the_callers(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+
+    def makings() -> Iterator[Callable[[], Request]]:
+        yield partial(request_for, family, asked("one"))
+        raise LookupError("no more questions")
+
+    with pytest.raises(LookupError):
+        list(scheduler.many(makings()))
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+# --- time-outs
+
+
+def test_a_request_can_time_out_in_the_queue(family: TellingFamily, plain: TellingFamily) -> None:
+    family.on_part = lambda part: time.sleep(0.001)
+    scheduler = scheduler_of(family, max_running=1)
+    ask = asked("long", max_tokens=60, temperature=1.0)
+    running = scheduler.submit(request_for(family, ask))
+    late = submitted(scheduler, "late", timeout_s=0.01)
+    with pytest.raises(DeadlineError, match=r"not done within its 0\.01 s: give it more \(timeout_s\)"):
+        scheduler.result(late)
+    assert late.cache is None
+    assert scheduler.waiting == 0
+    assert same(scheduler.result(running), alone(plain, ask))
+
+
+@pytest.mark.parametrize("where", ["hearing", "reading", "answering"])
+def test_a_request_can_time_out_at_work(family: TellingFamily, plain: TellingFamily, where: str) -> None:
+    family.lasts = plain.lasts = None
+    scheduler = scheduler_of(family)
+    ask = asked("long", max_tokens=60)
+    running = scheduler.chunks(scheduler.submit(request_for(family, ask)))
+    got = [next(running)]
+    sounds = (noise(480_000),) if where == "hearing" else ()
+    late = submitted(scheduler, "x" * (2000 if where == "reading" else 5), *sounds, timeout_s=0.05, max_tokens=1000)
+    family.on_part = lambda part: time.sleep(0.02) if part.cache is late.cache else None
+    family.on_hear = lambda samples: time.sleep(0.02)
+    chunks = []
+    with pytest.raises(DeadlineError, match="not done within its 0.05 s"):
+        chunks += scheduler.chunks(late)
+    assert (where == "answering") == late.going
+    assert late.cache is None
+    got += running
+    assert got[-1].answer is not None
+    assert same(got[-1].answer, alone(plain, ask))
+    plain.lasts = 20
+
+
+def test_a_time_out_frees_the_place_without_anyone_looking(family: TellingFamily) -> None:
+    """Its own consumer may have gone away."""
+    scheduler = scheduler_of(family, max_running=1)
+    submitted(scheduler, "forgotten", timeout_s=0.01)
+    scheduler._advance(submitted(scheduler, "x"))
+    time.sleep(0.01)
+    assert scheduler.result(submitted(scheduler, "next")).tokens
+    assert (scheduler.running, scheduler.waiting) == (0, 1)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
+def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
+    with pytest.raises(OptionError, match="timeout_s is"):
+        asked("What?", timeout_s=timeout_s)
+
+
+# --- cancelling
+
+
+def test_cancelling_from_another_thread_ends_the_waiting(family: TellingFamily, plain: TellingFamily) -> None:
+    family.lasts = None
+    family.on_part = lambda part: time.sleep(0.001)
+    scheduler = scheduler_of(family)
+    requests = [submitted(scheduler, f"question {number}", max_tokens=2000) for number in range(3)]
+
+    def wait(request: Request) -> str:
+        with pytest.raises(CancelledError, match="was cancelled before its answer was done"):
+            scheduler.result(request)
+        return "cancelled"
+
+    def cancel() -> str:
+        for request in requests:
+            while not request.going:
+                time.sleep(0.001)
+            scheduler.cancel(request)
+        return "done"
+
+    assert together(*(partial(wait, request) for request in requests), cancel, seconds=20)[:3] == ["cancelled"] * 3
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+    assert all(request.cache is None for request in requests)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_closing_the_iterator_cancels_at_any_point(family: TellingFamily, plain: TellingFamily, count: int) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    other = submitted(scheduler, "other", max_tokens=30)
+    request = submitted(scheduler, "first", max_tokens=1000)
+    chunks = scheduler.chunks(request)
+    for _ in range(count):
+        next(chunks)
+    scheduler._advance(other)
+    chunks.close()
+    if not count:  # nobody has begun to wait for it, so nobody has given it up
+        scheduler.cancel(request)
+    assert isinstance(request.error, CancelledError)
+    plain.lasts = None
+    assert same(scheduler.result(other), alone(plain, asked("other", max_tokens=30)))
+    plain.lasts = 20
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def test_an_iterator_that_is_dropped_cancels(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    chunks = scheduler.chunks(submitted(scheduler, "first", max_tokens=1000))
+    next(chunks)
+    assert scheduler.running == 1
+    del chunks
+    assert scheduler.running == 0
+
+
+def test_a_stream_that_nobody_reads_was_never_handed_in(e2b: Path) -> None:
+    model = load(str(e2b))
+    streams = [model.stream(noise(16_000), "What?") for _ in range(100)]
+    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+    del streams
+    assert model.ask(noise(16_000), "What?", max_tokens=2).tokens
+
+
+def test_an_iterator_may_be_collected_at_any_moment(family: TellingFamily) -> None:
+    """Also while its own thread is within the store, or holds the scheduler's lock."""
+    family.lasts = None
+    scheduler = scheduler_of(family)
+
+    class Key:
+        def __hash__(self) -> int:
+            gc.collect()
+            return 1
+
+    def collected() -> bool:
+        chunks = scheduler.chunks(submitted(scheduler, "first", max_tokens=1000))
+        next(chunks)
+        cycle: list[Any] = [chunks]
+        cycle.append(cycle)
+        del chunks, cycle
+        scheduler.prefixes.store.put("audio", Key(), "value", 1)
+        return True
+
+    assert together(collected, seconds=20) == [True]
+    assert scheduler.running == 0
+    assert scheduler.prefixes.store.use().prefixes == 1
+
+
+def test_cancelling_what_is_done_changes_nothing(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    request = submitted(scheduler, "one")
+    answer = scheduler.result(request)
+    scheduler.cancel(request)
+    assert request.error is None
+    assert request.result is answer
+
+
+# --- the last chunk
+
+
+def test_a_request_is_done_only_when_its_last_chunk_is_there(family: TellingFamily) -> None:
+    """Else whoever waits would go away without it."""
+    scheduler = scheduler_of(family)
+    request = submitted(scheduler, "one", max_tokens=3)
+
+    class Watched(deque[Chunk]):
+        def append(self, chunk: Chunk) -> None:
+            assert not request.done
+            super().append(chunk)
+
+    request.chunks = Watched()
+    assert [chunk.answer for chunk in scheduler.chunks(request)][-1] is request.result
+
+
+def test_an_answer_that_comes_just_after_one_has_looked_is_not_lost(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    request = submitted(scheduler, "one", max_tokens=3)
+
+    class Late(deque[Chunk]):
+        """Empty for whoever looks; then all comes at once, as from another thread."""
+
+        def __len__(self) -> int:
+            count = super().__len__()
+            while not count and not request.done:
+                scheduler._advance(request)
+            return count
+
+    request.chunks = Late()
+    chunks = list(scheduler.chunks(request))
+    assert chunks
+    assert chunks[-1].answer is request.result
+
+
+def test_an_answer_that_is_done_at_the_last_moment_is_no_error_as_well(family: TellingFamily) -> None:
+    """Its time was up between two of its last lines."""
+    scheduler = scheduler_of(family)
+    request = submitted(scheduler, "one", max_tokens=3)
+
+    class Overdue(deque[Chunk]):
+        def append(self, chunk: Chunk) -> None:
+            if chunk.answer is not None:
+                request.fail(DeadlineError("too late"))
+            super().append(chunk)
+
+    request.chunks = Overdue()
+    got: list[Chunk] = []
+    try:
+        got += scheduler.chunks(request)
+    except DeadlineError:
+        assert not got or got[-1].answer is None
+    else:
+        assert got[-1].answer is not None
+
+
+# --- what goes wrong for one
+
+
+def fails_once(error: BaseException, when: Callable[[Any], bool] = lambda _: True) -> Callable[[Any], None]:
+    """A hook that raises the first time that a condition holds."""
+    left = [error]
+
+    def hook(what: Any) -> None:
+        if left and when(what):
+            raise left.pop()
+
+    return hook
+
+
+def test_an_error_in_a_pass_is_that_of_the_one_at_fault(family: TellingFamily, plain: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    asks = [asked(f"question {number}", noise(5000 + number), max_tokens=30) for number in range(4)]
+    requests = [scheduler.submit(request_for(family, ask)) for ask in asks]
+
+    def on_part(part: Part) -> None:
+        if part.cache is requests[2].cache and part.cache.length > 40:
+            raise ValueError("it is at fault")
+
+    family.on_part = on_part
+    for number, (ask, request) in enumerate(zip(asks, requests, strict=True)):
+        if number == 2:
+            with pytest.raises(ValueError, match="it is at fault"):
+                scheduler.result(request)
+        else:
+            assert same(scheduler.result(request), alone(plain, ask))
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def test_an_error_of_what_a_request_reads_next_is_its_own(family: TellingFamily, plain: TellingFamily) -> None:
+    """As where there is no memory for the copies that scores read."""
+    scheduler = scheduler_of(family)
+    ask = asked("fine", max_tokens=30)
+    fine, bad = scheduler.submit(request_for(family, ask)), submitted(scheduler, "bad", max_tokens=30)
+
+    def no_memory(request: Request) -> list[Part]:
+        raise MemoryError("for a copy")
+
+    bad.goal.parts = no_memory  # type: ignore[method-assign]
+    assert same(scheduler.result(fine), alone(plain, ask))
+    with pytest.raises(MemoryError):
+        scheduler.result(bad)
+
+
+@pytest.mark.parametrize("where", ["features", "encode", "ear", "audio_tokens", "new_cache", "take"])
+def test_an_error_on_the_way_is_that_of_its_request(
+    family: TellingFamily, plain: TellingFamily, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = asked("other", max_tokens=100)
+    scheduler = scheduler_of(family)
+    bad = request_for(family, asked("bad", noise(100_000)))
+    other = scheduler.submit(request_for(family, ask))
+    if where in ("features", "encode"):
+        family.hears = False
+    if where == "audio_tokens":
+        family.on_hear = lambda samples: setattr(bad, "sounds", ())
+        original = TellingFamily.features
+        monkeypatch.setattr(family, "features", lambda samples: original(family, samples)[:-1])
+    elif where == "take":
+        monkeypatch.setattr(bad.goal, "take", lambda *given: {}["nothing"])
+    else:
+        scheduler._advance(other)  # it is under way
+        monkeypatch.setattr(family, where, lambda *given, **named: {}["nothing"])
+    scheduler.submit(bad)
+    with pytest.raises((KeyError, AuricleError), match=r"nothing|the encoder gave \d+ tokens where 157 were promised"):
+        scheduler.result(bad)
+    assert same(scheduler.result(other), alone(plain, ask))
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+def interrupted(scheduler: Scheduler, request: Request) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        while True:
+            scheduler._advance(request)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_ctrl_c_within_a_pass_leaves_the_others_as_they_were(
+    family: TellingFamily, plain: TellingFamily, after: int
+) -> None:
+    scheduler = scheduler_of(family)
+    asks = [asked(f"question {number}", noise(3000 * number + 200), max_tokens=30) for number in range(3)]
+    requests = [scheduler.submit(request_for(family, ask)) for ask in asks]
+    while not all(request.going or request.done for request in requests):
+        scheduler._advance(requests[0])
+    parts = iter(range(100))
+    family.on_part = fails_once(KeyboardInterrupt(), lambda part: next(parts) == after)
+    interrupted(scheduler, requests[0])
+    for ask, request in zip(asks, requests, strict=True):
+        assert same(scheduler.result(request), alone(plain, ask))
+
+
+@pytest.mark.parametrize("piece", [0, 1, 2])
+def test_ctrl_c_within_the_ear_lets_the_clip_be_heard_all_the_same(
+    family: TellingFamily, plain: TellingFamily, piece: int
+) -> None:
+    """Its caller may be another than the one who was interrupted."""
+    scheduler = scheduler_of(family)
+    running = submitted(scheduler, "Say all that there is to say. " * 40, max_tokens=200)
+    scheduler._advance(running)
+    ask = asked("What?", noise(30_000, seed=1), noise(200_000), max_tokens=5)
+    heard = scheduler.submit(request_for(family, ask))
+    pieces = iter(range(100))
+    family.on_hear = fails_once(KeyboardInterrupt(), lambda samples: next(pieces) == piece)
+    family.lasts = None
+    interrupted(scheduler, running)
+    family.lasts = 20
+    assert same(scheduler.result(heard), alone(plain, ask))
+
+
+def test_ctrl_c_within_the_encoder(family: TellingFamily, plain: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = scheduler_of(family)
+    ask = asked("What?", noise(30_000), noise(20_000, seed=1), max_tokens=5)
+    request, encode, hook = scheduler.submit(request_for(family, ask)), family.encode, fails_once(KeyboardInterrupt())
+    monkeypatch.setattr(family, "encode", lambda features: (hook(0), encode(features))[1])
+    interrupted(scheduler, request)
+    assert same(scheduler.result(request), alone(plain, ask))
+
+
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_ctrl_c_while_tokens_are_chosen_makes_nobody_read_one_twice(
+    family: TellingFamily, plain: TellingFamily, victim: int
+) -> None:
+    """The one in whose choice it came can't go on; it says so, and gives no other answer than alone."""
+    scheduler = scheduler_of(family)
+    asks = [asked(f"question {number}", max_tokens=30) for number in range(3)]
+    requests = [scheduler.submit(request_for(family, ask)) for ask in asks]
+    while not all(request.going for request in requests):
+        scheduler._advance(requests[0])
+    sampler = requests[victim].goal._sampler  # type: ignore[attr-defined]
+    pick, hook = sampler.pick, fails_once(KeyboardInterrupt())
+    sampler.pick = lambda logits: (hook(0), pick(logits))[1]
+    interrupted(scheduler, requests[0])
+    for number, (ask, request) in enumerate(zip(asks, requests, strict=True)):
+        if number == victim:
+            with pytest.raises(CancelledError):
+                scheduler.result(request)
+        else:
+            assert same(scheduler.result(request), alone(plain, ask))
+
+
+def test_ctrl_c_while_a_turn_begins(family: TellingFamily, plain: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that has a cache is taken to have looked which of its clips are in it."""
+    scheduler = scheduler_of(family)
+    ask = asked("What?", noise(30_000), max_tokens=5)
+    request = scheduler.submit(request_for(family, ask))
+    mark, calls = request.clock.mark, iter(range(100))
+    monkeypatch.setattr(request.clock, "mark", lambda: fails_once(KeyboardInterrupt())(0) if next(calls) == 0 else mark())
+    interrupted(scheduler, request)
+    assert same(scheduler.result(request), alone(plain, ask))
+
+
+def test_after_ctrl_c_the_next_request_is_served(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, folder in folders.items():
+        model, fresh = load(str(folder)), load(str(folder), cache_mb=0)
+        family = model.backend.family  # type: ignore[attr-defined]
+        other = model.stream(CLIPS[1], "Who?", max_tokens=30)
+        next(other)
+        hook = fails_once(KeyboardInterrupt())
+        where = "_program" if name == "int4" else "model"
+        if name == "int4":
+            read = family._program._recording.run
+            monkeypatch.setattr(family._program._recording, "run", lambda batch: (hook(0), read(batch))[1])
+        else:
+            layer = family.model.language_model.layers[3]
+            handle = layer.register_forward_hook(lambda *_: hook(0))
+        with pytest.raises(KeyboardInterrupt):
+            model.ask(CLIPS[2], "What?", max_tokens=5)
+        assert where
+        if name != "int4":
+            handle.remove()
+        *_, last = other
+        assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))
+        assert same(model.ask(CLIPS[2], "What?", max_tokens=5), fresh.ask(CLIPS[2], "What?", max_tokens=5))
+
+
+# --- what is refused
+
+
+def test_bad_requests_are_refused_one_by_one_and_nothing_is_lost_for_the_others(folders: dict[str, Path]) -> None:
+    model, fresh = load(str(folders["e2b"])), load(str(folders["e2b"]), cache_mb=0)
+    running = model.stream(CLIPS[2], "What?", max_tokens=30)
+    next(running)
+    with pytest.raises(OptionError, match="regex can't be held to"):
+        next(model.stream(CLIPS[2], "What?", regex="(unclosed"))
+    with pytest.raises(OptionError, match="matches no text"):
+        next(model.stream(CLIPS[2], "What?", regex="[^\\s\\S]"))
+    with pytest.raises(PromptError, match=r"the prompt has \d+ tokens and the model's context holds 4096"):
+        next(model.stream(CLIPS[2], "What? " * 2000))
+    with pytest.raises(SoundError, match="161"):
+        next(model.stream(noise(160), "What?"))
+    *_, last = running
+    assert same(last.answer, fresh.ask(CLIPS[2], "What?", max_tokens=30))  # type: ignore[arg-type]
+    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+
+
+# --- traces
+
+
+@pytest.mark.parametrize("name", ["e2b", "int4"])
+def test_a_trace_beside_other_requests_is_the_trace_of_its_own(folders: dict[str, Path], name: str) -> None:
+    model, fresh = load(str(folders[name])), load(str(folders[name]), cache_mb=0)
+    expected = fresh.ask([CLIPS[4], CLIPS[1]], "What?", trace=True, max_tokens=10)
+    model.ask([CLIPS[4], CLIPS[1]], "What?", max_tokens=10)  # so that all of it is in the caches
+    others = [model.stream(CLIPS[number], "Who is it?", max_tokens=100) for number in range(3)]
+    for other in others:
+        next(other)
+    traced = model.ask([CLIPS[4], CLIPS[1]], "What?", trace=True, max_tokens=10)
+    assert same(traced, expected)
+    assert traced.trace is not None
+    assert expected.trace is not None
+    for part in ("prompt_ids", "layout", "features", "activations", "sampled"):
+        got, wanted = traced.trace[part], expected.trace[part]
+        assert len(got) == len(wanted), part
+    assert [one["name"] for one in traced.trace["activations"]] == [one["name"] for one in expected.trace["activations"]]
+    for one, other in zip(traced.trace["features"], expected.trace["features"], strict=True):
+        assert one == other
+    for number, chunks in enumerate(others):
+        *_, last = chunks
+        assert same(last.answer, fresh.ask(CLIPS[number], "Who is it?", max_tokens=100))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["e2b", "int4"])
+def test_what_was_read_for_a_trace_serves_nobody_else(folders: dict[str, Path], name: str) -> None:
+    """A packed model reads it layer by layer, with caches of another kind and other rounding."""
+    model = load(str(folders[name]))
+    traced = model.stream(CLIPS[2], "What is it?", order="audio-first", max_tokens=30, trace=True)
+    next(traced)
+    beside = model.ask(CLIPS[2], "What is it that one hears?", order="audio-first", max_tokens=5)
+    list(traced)
+    after = model.ask(CLIPS[2], "What is it, say?", order="audio-first", max_tokens=5)
+    assert (beside.reused_tokens, after.reused_clips) == (0, 1)
+    fresh = load(str(folders[name]), cache_mb=0)
+    assert same(beside, fresh.ask(CLIPS[2], "What is it that one hears?", order="audio-first", max_tokens=5))
+    assert same(after, fresh.ask(CLIPS[2], "What is it, say?", order="audio-first", max_tokens=5))
+
+
+def test_a_trace_that_fails_halfway_fails_alone(folders: dict[str, Path]) -> None:
+    """Its prompt is read at once: more than sliding layers can take back."""
+    for error in (RuntimeError("broken"), KeyboardInterrupt()):
+        model, fresh = load(str(folders["e2b"])), load(str(folders["e2b"]), cache_mb=0)
+        other = model.stream(CLIPS[1], "Who?", max_tokens=30)
+        next(other)
+        scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+        traced = scheduler.submit(request_for(scheduler.family, asked("What? " * 300, trace=True)))
+        hook = fails_once(error, lambda rows: rows > 500)
+        layer = scheduler.family.model.language_model.layers[4]
+        handle = layer.register_forward_pre_hook(lambda module, given: hook(given[0].shape[1]))
+        if isinstance(error, KeyboardInterrupt):
+            interrupted(scheduler, traced)
+        with pytest.raises((RuntimeError, CancelledError)):
+            scheduler.result(traced)
+        handle.remove()
+        *_, last = other
+        assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))  # type: ignore[arg-type]
+
+
+# --- work that is no request's
+
+
+def test_no_step_is_computed_while_somebody_has_the_model_for_himself(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    inside = threading.Event()
+
+    def read(part: Part) -> None:
+        assert not inside.is_set()
+        time.sleep(0.0005)
+
+    family.on_part = read
+
+    def reserve() -> bool:
+        for _ in range(20):
+            with scheduler.alone():
+                assert torch.is_inference_mode_enabled()
+                inside.set()
+                time.sleep(0.002)
+                inside.clear()
+        return True
+
+    def answer(number: int) -> int:
+        return len(scheduler.result(submitted(scheduler, f"{number}", max_tokens=60)).tokens)
+
+    assert together(reserve, *(partial(answer, number) for number in range(3)), reserve) == [True, 60, 60, 60, True]
+
+
+def test_an_error_in_work_of_ones_own_gives_the_model_back(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family)
+    with pytest.raises(KeyError), scheduler.alone():
+        raise KeyError
+    assert scheduler.result(submitted(scheduler, "next")).tokens
+
+
+# --- stress
+
+
+class Killed(Exception):
+    """By the test."""
+
+
+def killed_at_random(model: Model, random: Random, ask: dict[str, Any]) -> None:
+    """One of the ways in which a request doesn't get to its end."""
+    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+    way = random.choice(["closed", "dropped", "raised", "timed out", "cancelled"])
+    moment = random.randrange(4)
+    if way == "timed out":
+        with pytest.raises(DeadlineError):
+            model.ask(**ask, timeout_s=random.choice([1e-6, 0.001, 0.005]))
+        return
+    chunks = model.stream(**ask)
+    for _ in range(moment):
+        next(chunks, None)
+    if way == "closed":
+        chunks.close()
+    elif way == "raised":
+        with pytest.raises(Killed):
+            chunks.throw(Killed)  # type: ignore[attr-defined]
+    elif way == "cancelled":
+        request = scheduler.submit(model.backend._request(model._ask(*ask_of(ask))))  # type: ignore[attr-defined]
+        timer = threading.Timer(random.choice([0, 0.001, 0.01]), scheduler.cancel, [request])
+        timer.start()
+        try:
+            scheduler.result(request)
+        except CancelledError:
+            pass
+        timer.join()
+
+
+def stress(folder: Path, count: int, threads: int, seconds: float) -> None:
+    model, fresh = load(str(folder), cache_mb=2), load(str(folder), cache_mb=0)
+    random = Random(count)
+    asks = [library_ask(random) | {"max_tokens": random.choice([1, 5, 20])} for _ in range(30)]
+    kinds = [True, False] * (count // 2)
+    random.shuffle(kinds)
+    jobs = deque((number, random.choice(asks), kill) for number, kill in enumerate(kinds))
+    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+    caches: list[weakref.ref[Any]] = []
+    new_cache = scheduler.family.new_cache
+
+    def watched(**options: Any) -> Any:
+        cache = new_cache(**options)
+        caches.append(weakref.ref(cache))
+        return cache
+
+    scheduler.family.new_cache = watched  # type: ignore[method-assign]
+
+    def work(seed: int) -> list[tuple[dict[str, Any], Answer]]:
+        own, got = Random(seed), []
+        while jobs:
+            try:
+                _, ask, kill = jobs.popleft()
+            except IndexError:
+                break
+            if kill:
+                killed_at_random(model, own, ask)
+            else:
+                got.append((ask, model.ask(**ask)))
+        return got
+
+    answers = [one for got in together(*(partial(work, seed) for seed in range(threads)), seconds=seconds) for one in got]
+    assert len(answers) == count // 2
+    expected = {id(ask): fresh.ask(**ask) for ask in asks}
+    assert all(same(answer, expected[id(ask)]) for ask, answer in answers)
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
+    use = model.cache
+    assert 0 < use.bytes <= use.capacity
+    scheduler.prefixes.store.clear()
+    gc.collect()
+    assert len(caches) > 10
+    assert not any(cache() for cache in caches)
