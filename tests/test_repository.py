@@ -58,11 +58,13 @@ def test_readme_commands_exist(
     assert arguments[0] in printed.out
 
 
-def test_readme_python_compiles() -> None:
+def test_readme_python_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
     blocks = list(_blocks("README.md", "python"))
     assert blocks
     for block in blocks:
-        compile(block, "README.md", "exec")
+        exec(compile(block, "README.md", "exec"), {})
+    assert "the old man opened the window" in capsys.readouterr().out
 
 
 def test_make_targets_in_pages_exist() -> None:
