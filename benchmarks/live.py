@@ -114,10 +114,10 @@ class Bench:
     def newcomer(self) -> dict[str, float]:
         """Seconds from token to token of an answer, alone and while another request comes in."""
         running = self.model.stream(self.sound(), QUESTION, max_tokens=3 * self.tokens)
+        other = self.model.stream(self.sound(), QUESTION, max_tokens=2)
         with self._passes() as alone:
             while len(alone) < 1 + self.tokens:
                 next(running)
-        other = self.model.stream(self.sound(), QUESTION, max_tokens=2)
         with self._passes() as together:
             for _ in other:
                 pass

@@ -156,8 +156,9 @@ class Model:
         """Answers any number of questions, several at a time: a model reads its weights once for all of them.
 
         Args:
-            asks: `(audio, question)` pairs; taken and decoded as their turn comes.
-            options: as for `stream`, the same for all.
+            asks: `(audio, question)` pairs; taken and decoded as their turn comes, some before it.
+            options: as for `stream`, the same for all. `timeout_s` counts from there: also while nobody asks for the
+                next answer, and so nothing is computed.
 
         Yields:
             For each, in order, its answer; or the error that it met, which keeps none of the others from being
@@ -189,6 +190,9 @@ class Model:
         Raises:
             The errors of `stream`; OptionError also for choices that are empty, repeated, or none.
         """
+        if others := options.keys() - TermOptions.__annotations__:
+            known = ", ".join(TermOptions.__annotations__)
+            raise OptionError(f"score takes {known}, and not {min(others)}: leave it out")
         ask = self._ask([user_message(audio, question, order)], cast("AskOptions", options))
         return self.backend.score(ask, choices)
 
@@ -270,7 +274,8 @@ class Model:
 
     def _ask(self, messages: Sequence[Message], options: AskOptions) -> Ask:
         """A request, its sounds at the model's rate and short enough."""
-        terms: dict[str, Any] = {name: value for name, value in options.items() if name in TermOptions.__annotations__}
+        names = {*TermOptions.__annotations__, "trace"}
+        terms: dict[str, Any] = {name: value for name, value in options.items() if name in names}
         sampling = Sampling(**{name: value for name, value in options.items() if name not in terms})  # type: ignore[arg-type]
         if not messages or messages[-1].role != "user":
             raise OptionError("the last message must be the user's: there is nothing to answer")

@@ -153,13 +153,14 @@ class TermOptions(TypedDict, total=False):
     """What a request may say of how it is treated: fields of `Ask`, for functions that take keyword arguments."""
 
     zero_audio: bool
-    trace: bool
     priority: int
     timeout_s: float | None
 
 
 class AskOptions(SamplingOptions, TermOptions, total=False):
     """All that may be said of a request beside its question."""
+
+    trace: bool
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,10 @@ class Ask:
     notes: tuple[str, ...] = ()  # what the answer's notes begin with
 
     def __post_init__(self) -> None:
+        _require(isinstance(self.priority, int), "priority", repr(self.priority), "a whole number")
         if self.timeout_s is not None:
-            _require(0 < self.timeout_s < math.inf, "timeout_s", self.timeout_s, "a number of seconds above 0")
+            seconds = self.timeout_s if isinstance(self.timeout_s, int | float) else 0
+            _require(0 < seconds < math.inf, "timeout_s", repr(self.timeout_s), "a number of seconds above 0")
 
 
 Vad = Literal["auto", "silero", "energy"]

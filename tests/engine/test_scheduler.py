@@ -11,19 +11,21 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from auricle.api import Model, load
+from auricle.api import load
 from auricle.checkpoint import Checkpoint
 from auricle.engine import scheduler as scheduler_module
-from auricle.engine.answer import AnswerGoal
 from auricle.engine.request import Request
 from auricle.engine.scheduler import ROWS_ALONE, ROWS_IN_COMPANY, SECONDS_IN_COMPANY, Scheduler
 from auricle.engine.store import Store
@@ -213,15 +215,16 @@ def test_ask_many_gives_what_asking_one_by_one_does(folders: dict[str, Path], or
 def test_a_short_request_overtakes_a_long_one_that_began_before(family: TellingFamily) -> None:
     family.lasts = None
     scheduler = scheduler_of(family)
-    long, short = submitted(scheduler, "long", max_tokens=100), None
-    for number, _ in enumerate(scheduler.chunks(long)):
-        if number == 5:
-            short = submitted(scheduler, "short", max_tokens=5)
-        if short is not None and short.done:
-            break
-    assert short is not None
-    assert 10 < number < 20
-    assert len(short.result.tokens) == 5
+    long = submitted(scheduler, "long", max_tokens=100)
+    chunks = scheduler.chunks(long)
+    next(chunks)
+    read = len(long.goal.read_ids)
+    answer = scheduler.result(submitted(scheduler, "short", max_tokens=5))
+    assert len(answer.tokens) == 5
+    assert not long.done
+    assert len(long.goal.read_ids) == read + 5  # each step had a token for either
+    *_, last = chunks
+    assert len(last.answer.tokens) == 100
 
 
 def test_one_pass_reads_for_all_of_them(family: TellingFamily) -> None:
@@ -293,13 +296,17 @@ def test_a_request_that_is_alone_is_served_in_large_pieces(family: TellingFamily
     assert rows[3] == sum(rows) - 3 * ROWS_ALONE
 
 
-def test_a_family_without_an_ear_hears_whole_clips(family: TellingFamily, plain: TellingFamily) -> None:
-    family.hears, family.lasts = False, None
+def test_a_family_without_an_ear_hears_a_clip_at_a_time(family: TellingFamily, plain: TellingFamily) -> None:
+    family.hears = False
     scheduler = scheduler_of(family)
-    next(scheduler.chunks(submitted(scheduler, "long", max_tokens=50)))
+    first = submitted(scheduler, TEXTS[2], max_tokens=50)
+    scheduler._advance(first)
     ask = asked("What?", noise(100_000), noise(70_000))
-    assert same(scheduler.result(scheduler.submit(request_for(family, ask))), alone(plain, ask)) is False  # lasts differ
-    assert family.told("encode") == [157, 110]
+    request = scheduler.submit(request_for(family, ask))
+    for count in (1, 2):
+        scheduler._advance(first)
+        assert family.told("encode") == [157, 110][:count]
+    assert same(scheduler.result(request), alone(plain, ask))
     assert family.told("hear") == []
 
 
@@ -308,16 +315,12 @@ def test_a_family_without_an_ear_hears_whole_clips(family: TellingFamily, plain:
 
 def test_of_those_that_wait_the_one_of_highest_priority_is_next(family: TellingFamily) -> None:
     scheduler = scheduler_of(family, max_running=1)
+    priorities = [0, 5, -1, 5, 2, 0]
+    requests = [submitted(scheduler, f"{number}", priority=priority) for number, priority in enumerate(priorities)]
     order: list[int] = []
-
-    def answer(number: int, priority: int) -> Request:
-        request = submitted(scheduler, f"question {number}", priority=priority, max_tokens=3)
-        request.goal.begin = lambda *given: (order.append(number), AnswerGoal.begin(request.goal, *given))  # type: ignore
-        return request
-
-    requests = [answer(number, priority) for number, priority in enumerate([0, 5, -1, 5, 2, 0])]
-    for request in requests:
-        scheduler.result(request)
+    while len(order) < len(requests):
+        scheduler._advance(requests[2])
+        order += [number for number, request in enumerate(requests) if request.done and number not in order]
     assert order == [1, 3, 4, 0, 5, 2]
 
 
@@ -337,16 +340,19 @@ def test_of_the_newcomers_the_one_of_highest_priority_is_read_first(family: Tell
 def test_a_full_queue_refuses_one_more_and_harms_nobody(family: TellingFamily, plain: TellingFamily) -> None:
     scheduler = scheduler_of(family, max_running=2, max_queue=3)
     requests = [submitted(scheduler, f"question {number}", max_tokens=5) for number in range(5)]
-    next(scheduler.chunks(requests[0]))
+    chunks = scheduler.chunks(requests[0])
+    next(chunks)
     family.log.clear()
     for _ in range(3):
         late = request_for(family, asked("late", noise(640)))
-        with pytest.raises(BusyError, match=r"^2 requests are being answered and 3 wait, .* \(max_queue 3\): try again"):
+        with pytest.raises(
+            BusyError, match=r"^2 requests are being answered and 3 wait, .* \(max_queue 3\): try again"
+        ):
             scheduler.submit(late)
     assert family.log == []
     assert (scheduler.running, scheduler.waiting) == (2, 3)
-    # Iterating was given up above, and with it the first request.
-    for number in range(1, 5):
+    list(chunks)
+    for number in range(5):
         assert same(scheduler.result(requests[number]), alone(plain, asked(f"question {number}", max_tokens=5)))
     assert scheduler.result(submitted(scheduler, "again")).tokens
 
@@ -472,7 +478,7 @@ def test_in_many_an_error_stands_in_its_place(family: TellingFamily) -> None:
     kinds = [type(one) for one in scheduler.many(makings)]
     assert kinds[:4] == [Answer, SoundError, Answer, PromptError]
     assert kinds[4:] == [AuricleError, AuricleError, DeadlineError, Answer]
-    outcome = list(scheduler.many(makings[4:5]))[0]
+    (outcome,) = scheduler.many(makings[4:5])
     assert isinstance(outcome, AuricleError)
     assert "out of memory" in str(outcome)
     assert isinstance(outcome.__cause__, RuntimeError)
@@ -518,9 +524,9 @@ def test_a_request_can_time_out_at_work(family: TellingFamily, plain: TellingFam
     family.on_part = lambda part: time.sleep(0.02) if part.cache is late.cache else None
     family.on_hear = lambda samples: time.sleep(0.02)
     chunks = []
-    with pytest.raises(DeadlineError, match="not done within its 0.05 s"):
+    with pytest.raises(DeadlineError, match=r"not done within its 0\.05 s"):
         chunks += scheduler.chunks(late)
-    assert (where == "answering") == late.going
+    assert (where == "answering") == bool(late.goal.read_ids)
     assert late.cache is None
     got += running
     assert got[-1].answer is not None
@@ -530,12 +536,13 @@ def test_a_request_can_time_out_at_work(family: TellingFamily, plain: TellingFam
 
 def test_a_time_out_frees_the_place_without_anyone_looking(family: TellingFamily) -> None:
     """Its own consumer may have gone away."""
+    family.lasts = None
     scheduler = scheduler_of(family, max_running=1)
-    submitted(scheduler, "forgotten", timeout_s=0.01)
-    scheduler._advance(submitted(scheduler, "x"))
-    time.sleep(0.01)
-    assert scheduler.result(submitted(scheduler, "next")).tokens
-    assert (scheduler.running, scheduler.waiting) == (0, 1)
+    scheduler._advance(submitted(scheduler, "forgotten", timeout_s=0.03, max_tokens=10**6))
+    assert scheduler.running == 1
+    time.sleep(0.03)
+    assert scheduler.result(submitted(scheduler, "next", max_tokens=3)).tokens
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("timeout_s", [0, -1.0, float("nan"), float("inf")])
@@ -568,6 +575,33 @@ def test_cancelling_from_another_thread_ends_the_waiting(family: TellingFamily, 
     assert together(*(partial(wait, request) for request in requests), cancel, seconds=20)[:3] == ["cancelled"] * 3
     assert (scheduler.running, scheduler.waiting) == (0, 0)
     assert all(request.cache is None for request in requests)
+
+
+@pytest.mark.parametrize("how", ["cancelled", "timed out"])
+def test_nobody_waits_for_the_end_of_a_step_to_give_up(
+    family: TellingFamily, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "OVERDUE_CHECK_S", 0.02)
+    scheduler, over = scheduler_of(family), threading.Event()
+    long = submitted(scheduler, "long", max_tokens=3)
+    late = submitted(scheduler, "late", timeout_s=None if how == "cancelled" else 0.1)
+    family.on_part = lambda part: over.wait(30)
+
+    def wait() -> bool:
+        while not family.log:  # the other one computes
+            time.sleep(0.001)
+        with pytest.raises(CancelledError if how == "cancelled" else DeadlineError):
+            scheduler.result(late)
+        over.set()
+        return True
+
+    def cancel() -> bool:
+        time.sleep(0.1)
+        if how == "cancelled":
+            scheduler.cancel(late)
+        return True
+
+    assert together(partial(scheduler.result, long), wait, cancel, seconds=20)[1:] == [True, True]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
@@ -620,7 +654,7 @@ def test_an_iterator_may_be_collected_at_any_moment(family: TellingFamily) -> No
             return 1
 
     def collected() -> bool:
-        chunks = scheduler.chunks(submitted(scheduler, "first", max_tokens=1000))
+        chunks = scheduler.chunks(submitted(scheduler, TEXTS[2], max_tokens=1000))
         next(chunks)
         cycle: list[Any] = [chunks]
         cycle.append(cycle)
@@ -651,9 +685,9 @@ def test_a_request_is_done_only_when_its_last_chunk_is_there(family: TellingFami
     request = submitted(scheduler, "one", max_tokens=3)
 
     class Watched(deque[Chunk]):
-        def append(self, chunk: Chunk) -> None:
+        def extend(self, chunks: Iterable[Chunk]) -> None:
             assert not request.done
-            super().append(chunk)
+            super().extend(chunks)
 
     request.chunks = Watched()
     assert [chunk.answer for chunk in scheduler.chunks(request)][-1] is request.result
@@ -678,25 +712,17 @@ def test_an_answer_that_comes_just_after_one_has_looked_is_not_lost(family: Tell
     assert chunks[-1].answer is request.result
 
 
-def test_an_answer_that_is_done_at_the_last_moment_is_no_error_as_well(family: TellingFamily) -> None:
-    """Its time was up between two of its last lines."""
+def test_a_request_ends_in_one_way_only(family: TellingFamily) -> None:
+    """Also where its time is up between two of its last lines: no answer, and an error behind it."""
     scheduler = scheduler_of(family)
     request = submitted(scheduler, "one", max_tokens=3)
-
-    class Overdue(deque[Chunk]):
-        def append(self, chunk: Chunk) -> None:
-            if chunk.answer is not None:
-                request.fail(DeadlineError("too late"))
-            super().append(chunk)
-
-    request.chunks = Overdue()
+    timings = request.clock.timings
+    request.clock.timings = lambda tokens: (request.fail(DeadlineError("too late")), timings(tokens))[1]  # type: ignore
     got: list[Chunk] = []
-    try:
+    with pytest.raises(DeadlineError):
         got += scheduler.chunks(request)
-    except DeadlineError:
-        assert not got or got[-1].answer is None
-    else:
-        assert got[-1].answer is not None
+    assert request.result is None
+    assert not any(chunk.answer for chunk in got)
 
 
 # --- what goes wrong for one
@@ -747,36 +773,88 @@ def test_an_error_of_what_a_request_reads_next_is_its_own(family: TellingFamily,
         scheduler.result(bad)
 
 
-@pytest.mark.parametrize("where", ["features", "encode", "ear", "audio_tokens", "new_cache", "take"])
+@pytest.mark.parametrize("where", ["features", "encode", "ear", "hear", "new_cache", "begin", "take"])
 def test_an_error_on_the_way_is_that_of_its_request(
     family: TellingFamily, plain: TellingFamily, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = asked("other", max_tokens=100)
+    ask = asked(TEXTS[2], max_tokens=100)
     scheduler = scheduler_of(family)
-    bad = request_for(family, asked("bad", noise(100_000)))
     other = scheduler.submit(request_for(family, ask))
-    if where in ("features", "encode"):
-        family.hears = False
-    if where == "audio_tokens":
-        family.on_hear = lambda samples: setattr(bad, "sounds", ())
-        original = TellingFamily.features
-        monkeypatch.setattr(family, "features", lambda samples: original(family, samples)[:-1])
-    elif where == "take":
-        monkeypatch.setattr(bad.goal, "take", lambda *given: {}["nothing"])
+    scheduler._advance(other)  # it is under way
+    bad = submitted(scheduler, "bad", noise(100_000))
+    family.hears = where not in ("features", "encode")
+    if where == "hear":
+        family.on_hear = lambda samples: {}["nothing"]
     else:
-        scheduler._advance(other)  # it is under way
-        monkeypatch.setattr(family, where, lambda *given, **named: {}["nothing"])
-    scheduler.submit(bad)
-    with pytest.raises((KeyError, AuricleError), match=r"nothing|the encoder gave \d+ tokens where 157 were promised"):
+        broken: Any = bad.goal if where in ("begin", "take") else family
+        monkeypatch.setattr(broken, where, lambda *given, **named: {}["nothing"])
+    with pytest.raises(KeyError, match="nothing"):
         scheduler.result(bad)
     assert same(scheduler.result(other), alone(plain, ask))
     assert (scheduler.running, scheduler.waiting) == (0, 0)
 
 
+def test_an_ear_that_breaks_its_promise_is_our_failure(family: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = scheduler_of(family)
+    scheduler._advance(submitted(scheduler, TEXTS[2], max_tokens=100))
+    features = family.features
+    monkeypatch.setattr(family, "features", lambda samples: features(samples)[:-1])
+    with pytest.raises(AuricleError, match="the encoder gave 155 tokens where 157 were promised"):
+        scheduler.result(submitted(scheduler, "bad", noise(100_000)))
+
+
+def test_what_breaks_every_pass_breaks_every_request_and_nothing_hangs(family: TellingFamily) -> None:
+    family.lasts = None
+    scheduler = scheduler_of(family)
+    requests = [submitted(scheduler, f"question {number}", max_tokens=30) for number in range(3)]
+    while not all(request.going for request in requests):
+        scheduler._advance(requests[0])
+    family.on_part = lambda part: {}["the device is gone"]
+    for request in requests:
+        with pytest.raises(KeyError, match="the device is gone"):
+            scheduler.result(request)
+    family.on_part = lambda part: None
+    assert scheduler.result(submitted(scheduler, "next", max_tokens=5)).tokens
+
+
+def given_up(request: Request) -> Request:
+    return request
+
+
+def test_who_keeps_an_error_keeps_nothing_large(family: TellingFamily) -> None:
+    """Its traceback holds the request, but not what that has heard and read."""
+    scheduler = scheduler_of(family, 0)
+    family.lasts = None
+    running = submitted(scheduler, TEXTS[1], max_tokens=10**6)
+    scheduler._advance(running)
+    requests = [submitted(scheduler, "x" * 99, noise(100_000, seed), max_tokens=10**6) for seed in range(3)]
+    held = [weakref.ref(sound.audio.samples) for request in requests for sound in request.sounds]
+    gc.disable()
+    try:
+        for steps, request in zip((1, 3, 9), requests, strict=True):  # hearing, reading, answering
+            for _ in range(steps):
+                scheduler._advance(request)
+            large = request.cache, *request._audio, *(request._ear or ())[:1]
+            held += map(weakref.ref, large)
+            del large
+            scheduler.cancel(request)
+        errors = list(scheduler.many(partial(given_up, request) for request in requests))
+        del requests, request
+        assert [type(error) for error in errors] == [CancelledError] * 3
+        assert len(held) == 3 + 2 + 2 + 1
+        assert not any(one() is not None for one in held)
+    finally:
+        gc.enable()
+
+
 def interrupted(scheduler: Scheduler, request: Request) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        while True:
+    """Computes until Ctrl-C."""
+    try:
+        for _ in range(1000):
             scheduler._advance(request)
+    except KeyboardInterrupt:
+        return
+    pytest.fail("it was never interrupted")
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])
@@ -813,7 +891,9 @@ def test_ctrl_c_within_the_ear_lets_the_clip_be_heard_all_the_same(
     assert same(scheduler.result(heard), alone(plain, ask))
 
 
-def test_ctrl_c_within_the_encoder(family: TellingFamily, plain: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_within_the_encoder(
+    family: TellingFamily, plain: TellingFamily, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scheduler = scheduler_of(family)
     ask = asked("What?", noise(30_000), noise(20_000, seed=1), max_tokens=5)
     request, encode, hook = scheduler.submit(request_for(family, ask)), family.encode, fails_once(KeyboardInterrupt())
@@ -844,39 +924,42 @@ def test_ctrl_c_while_tokens_are_chosen_makes_nobody_read_one_twice(
             assert same(scheduler.result(request), alone(plain, ask))
 
 
-def test_ctrl_c_while_a_turn_begins(family: TellingFamily, plain: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request that has a cache is taken to have looked which of its clips are in it."""
+def test_ctrl_c_while_a_turn_begins(family: TellingFamily, plain: TellingFamily) -> None:
+    """A request with a cache is one that has looked which of its clips are in it."""
     scheduler = scheduler_of(family)
     ask = asked("What?", noise(30_000), max_tokens=5)
     request = scheduler.submit(request_for(family, ask))
-    mark, calls = request.clock.mark, iter(range(100))
-    monkeypatch.setattr(request.clock, "mark", lambda: fails_once(KeyboardInterrupt())(0) if next(calls) == 0 else mark())
+    hook = fails_once(KeyboardInterrupt())
+
+    class Interrupting(tuple[Any, ...]):
+        def __iter__(self) -> Iterator[Any]:
+            hook(0)
+            return super().__iter__()
+
+    request.sounds = Interrupting(request.sounds)
     interrupted(scheduler, request)
     assert same(scheduler.result(request), alone(plain, ask))
 
 
-def test_after_ctrl_c_the_next_request_is_served(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, folder in folders.items():
-        model, fresh = load(str(folder)), load(str(folder), cache_mb=0)
-        family = model.backend.family  # type: ignore[attr-defined]
-        other = model.stream(CLIPS[1], "Who?", max_tokens=30)
-        next(other)
-        hook = fails_once(KeyboardInterrupt())
-        where = "_program" if name == "int4" else "model"
-        if name == "int4":
-            read = family._program._recording.run
-            monkeypatch.setattr(family._program._recording, "run", lambda batch: (hook(0), read(batch))[1])
-        else:
-            layer = family.model.language_model.layers[3]
-            handle = layer.register_forward_hook(lambda *_: hook(0))
-        with pytest.raises(KeyboardInterrupt):
-            model.ask(CLIPS[2], "What?", max_tokens=5)
-        assert where
-        if name != "int4":
-            handle.remove()
-        *_, last = other
-        assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))
-        assert same(model.ask(CLIPS[2], "What?", max_tokens=5), fresh.ask(CLIPS[2], "What?", max_tokens=5))
+@pytest.mark.parametrize("name", ["e2b", "e4b", "int4"])
+def test_ctrl_c_within_a_model(folders: dict[str, Path], name: str) -> None:
+    """In a thread that computes for another as well."""
+    model, fresh = load(str(folders[name])), load(str(folders[name]), cache_mb=0)
+    family = model.backend.family  # type: ignore[attr-defined]
+    other = model.stream(CLIPS[1], "Who?", max_tokens=30)
+    next(other)
+    hook = fails_once(KeyboardInterrupt(), lambda rows: rows > 2)
+    if name == "int4":  # after a pass, before its positions are counted
+        recording = family._program._recording
+        run = recording.program.run
+        recording.program = SimpleNamespace(run=lambda ids, *given: (run(ids, *given), hook(len(ids))))
+    else:  # some layers have taken up its keys and values, and others not
+        family.model.language_model.layers[2].register_forward_pre_hook(lambda _, given: hook(given[0].shape[1]))
+    with pytest.raises(KeyboardInterrupt):
+        model.ask(CLIPS[2], "What?", max_tokens=5)
+    *_, last = other
+    assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))  # type: ignore[arg-type]
+    assert same(model.ask(CLIPS[2], "What?", max_tokens=5), fresh.ask(CLIPS[2], "What?", max_tokens=5))
 
 
 # --- what is refused
@@ -913,14 +996,7 @@ def test_a_trace_beside_other_requests_is_the_trace_of_its_own(folders: dict[str
         next(other)
     traced = model.ask([CLIPS[4], CLIPS[1]], "What?", trace=True, max_tokens=10)
     assert same(traced, expected)
-    assert traced.trace is not None
-    assert expected.trace is not None
-    for part in ("prompt_ids", "layout", "features", "activations", "sampled"):
-        got, wanted = traced.trace[part], expected.trace[part]
-        assert len(got) == len(wanted), part
-    assert [one["name"] for one in traced.trace["activations"]] == [one["name"] for one in expected.trace["activations"]]
-    for one, other in zip(traced.trace["features"], expected.trace["features"], strict=True):
-        assert one == other
+    assert traced.trace == expected.trace
     for number, chunks in enumerate(others):
         *_, last = chunks
         assert same(last.answer, fresh.ask(CLIPS[number], "Who is it?", max_tokens=100))  # type: ignore[arg-type]
@@ -941,24 +1017,23 @@ def test_what_was_read_for_a_trace_serves_nobody_else(folders: dict[str, Path], 
     assert same(after, fresh.ask(CLIPS[2], "What is it, say?", order="audio-first", max_tokens=5))
 
 
-def test_a_trace_that_fails_halfway_fails_alone(folders: dict[str, Path]) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()], ids=str)
+def test_a_trace_that_fails_halfway_fails_alone(folders: dict[str, Path], error: BaseException) -> None:
     """Its prompt is read at once: more than sliding layers can take back."""
-    for error in (RuntimeError("broken"), KeyboardInterrupt()):
-        model, fresh = load(str(folders["e2b"])), load(str(folders["e2b"]), cache_mb=0)
-        other = model.stream(CLIPS[1], "Who?", max_tokens=30)
-        next(other)
-        scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
-        traced = scheduler.submit(request_for(scheduler.family, asked("What? " * 300, trace=True)))
-        hook = fails_once(error, lambda rows: rows > 500)
-        layer = scheduler.family.model.language_model.layers[4]
-        handle = layer.register_forward_pre_hook(lambda module, given: hook(given[0].shape[1]))
-        if isinstance(error, KeyboardInterrupt):
-            interrupted(scheduler, traced)
-        with pytest.raises((RuntimeError, CancelledError)):
-            scheduler.result(traced)
-        handle.remove()
-        *_, last = other
-        assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))  # type: ignore[arg-type]
+    model, fresh = load(str(folders["e2b"])), load(str(folders["e2b"]), cache_mb=0)
+    other = model.stream(CLIPS[1], "Who?", max_tokens=30)
+    next(other)
+    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
+    traced = scheduler.submit(request_for(scheduler.family, asked("What? " * 500, trace=True)))
+    hook = fails_once(error, lambda rows: rows > 1000)
+    layer: Any = scheduler.family.model.language_model.layers[3]  # type: ignore[union-attr]
+    layer.register_forward_pre_hook(lambda _, given: hook(given[0].shape[1]))
+    if isinstance(error, KeyboardInterrupt):
+        interrupted(scheduler, traced)
+    with pytest.raises((RuntimeError, CancelledError), match=r"broken|interrupted in the middle of a step"):
+        scheduler.result(traced)
+    *_, last = other
+    assert same(last.answer, fresh.ask(CLIPS[1], "Who?", max_tokens=30))  # type: ignore[arg-type]
 
 
 # --- work that is no request's
@@ -1004,73 +1079,77 @@ class Killed(Exception):
     """By the test."""
 
 
-def killed_at_random(model: Model, random: Random, ask: dict[str, Any]) -> None:
-    """One of the ways in which a request doesn't get to its end."""
-    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
-    way = random.choice(["closed", "dropped", "raised", "timed out", "cancelled"])
-    moment = random.randrange(4)
+def answered_or_killed(scheduler: Scheduler, ask: Ask, random: Random, way: str) -> Answer | None:
+    """A request that is killed in some way at some moment; its answer, if it was done before."""
     if way == "timed out":
-        with pytest.raises(DeadlineError):
-            model.ask(**ask, timeout_s=random.choice([1e-6, 0.001, 0.005]))
-        return
-    chunks = model.stream(**ask)
-    for _ in range(moment):
-        next(chunks, None)
-    if way == "closed":
-        chunks.close()
-    elif way == "raised":
-        with pytest.raises(Killed):
+        ask = replace(ask, timeout_s=random.choice([1e-6, 0.001, 0.01]))
+    request = scheduler.submit(request_for(scheduler.family, ask))
+    chunks, moment = scheduler.chunks(request), random.randrange(5)
+    if way == "cancelled":
+        threading.Timer(random.choice([0, 0.001, 0.01]), scheduler.cancel, [request]).start()
+        moment = -1
+    try:
+        while moment:
+            moment -= 1
+            if (answer := next(chunks).answer) is not None:
+                return answer
+        if way == "closed":
+            chunks.close()
+        elif way == "raised":
             chunks.throw(Killed)  # type: ignore[attr-defined]
-    elif way == "cancelled":
-        request = scheduler.submit(model.backend._request(model._ask(*ask_of(ask))))  # type: ignore[attr-defined]
-        timer = threading.Timer(random.choice([0, 0.001, 0.01]), scheduler.cancel, [request])
-        timer.start()
-        try:
-            scheduler.result(request)
-        except CancelledError:
-            pass
-        timer.join()
+        del chunks
+    except (CancelledError, DeadlineError, Killed):
+        pass
+    scheduler.cancel(request)  # if nobody has begun to wait for it
+    return None
 
 
-def stress(folder: Path, count: int, threads: int, seconds: float) -> None:
-    model, fresh = load(str(folder), cache_mb=2), load(str(folder), cache_mb=0)
-    random = Random(count)
-    asks = [library_ask(random) | {"max_tokens": random.choice([1, 5, 20])} for _ in range(30)]
-    kinds = [True, False] * (count // 2)
-    random.shuffle(kinds)
-    jobs = deque((number, random.choice(asks), kill) for number, kill in enumerate(kinds))
-    scheduler: Scheduler = model.backend.scheduler  # type: ignore[attr-defined]
-    caches: list[weakref.ref[Any]] = []
-    new_cache = scheduler.family.new_cache
+def stress(folder: Path, count: int, *, threads: int, seconds: float) -> None:
+    """Of so many requests half are killed, at random, from several threads."""
+    random, family = Random(count), load(str(folder)).backend.family  # type: ignore[attr-defined]
+    scheduler, caches = Scheduler(family, Store(2_000_000)), weakref.WeakSet()
+    for make in ("new_cache", "ear"):  # what a request holds
+        made = getattr(family, make)
+        setattr(family, make, lambda made=made, **given: (one := made(**given), caches.add(one))[0])
+    asks = []
+    for number in range(30):
+        clips = random.choices(CLIPS[:5], [4, 4, 4, 4, 1], k=random.choice([1, 1, 2]))
+        parts = (*clips, random.choice(TEXTS)) if number % 2 else (random.choice(TEXTS), *clips)
+        asks.append(asked(*parts, max_tokens=random.choice([1, 5, 20]), priority=random.randrange(3)))
+    ways = ["answered"] * (count // 2) + ["closed", "dropped", "raised", "timed out", "cancelled"] * (count // 10)
+    random.shuffle(ways)
 
-    def watched(**options: Any) -> Any:
-        cache = new_cache(**options)
-        caches.append(weakref.ref(cache))
-        return cache
-
-    scheduler.family.new_cache = watched  # type: ignore[method-assign]
-
-    def work(seed: int) -> list[tuple[dict[str, Any], Answer]]:
+    def work(seed: int) -> list[tuple[Ask, Answer]]:
         own, got = Random(seed), []
-        while jobs:
+        while True:
             try:
-                _, ask, kill = jobs.popleft()
+                way = ways.pop()
             except IndexError:
-                break
-            if kill:
-                killed_at_random(model, own, ask)
-            else:
-                got.append((ask, model.ask(**ask)))
-        return got
+                return got
+            ask = own.choice(asks)
+            if way == "answered":
+                got.append((ask, scheduler.result(scheduler.submit(request_for(family, ask)))))
+            elif (answer := answered_or_killed(scheduler, ask, own, way)) is not None:
+                got.append((ask, answer))
 
-    answers = [one for got in together(*(partial(work, seed) for seed in range(threads)), seconds=seconds) for one in got]
-    assert len(answers) == count // 2
-    expected = {id(ask): fresh.ask(**ask) for ask in asks}
+    answers = list(chain(*together(*(partial(work, seed) for seed in range(threads)), seconds=seconds)))
+    assert count // 2 <= len(answers) < 0.9 * count
+    expected = {id(ask): alone(family, ask) for ask in asks}
     assert all(same(answer, expected[id(ask)]) for ask, answer in answers)
-    assert (scheduler.running, scheduler.waiting) == (0, 0)
-    use = model.cache
+    time.sleep(0.02)  # for the last timers
+    assert (scheduler.running, scheduler.waiting, scheduler._active) == (0, 0, [])
+    use = scheduler.prefixes.store.use()
     assert 0 < use.bytes <= use.capacity
     scheduler.prefixes.store.clear()
     gc.collect()
-    assert len(caches) > 10
-    assert not any(cache() for cache in caches)
+    assert not caches
+
+
+def test_what_is_killed_at_random_harms_none_of_the_others(folders: dict[str, Path]) -> None:
+    stress(folders["e2b"], 100, threads=8, seconds=60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["e2b", "e4b"])
+def test_what_is_killed_among_a_thousand_harms_none_of_the_others(folders: dict[str, Path], name: str) -> None:
+    stress(folders[name], 1000, threads=8, seconds=600)

@@ -6,21 +6,23 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, cast
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from auricle.api import TRANSCRIBE_TOKENS, live_instruction
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
 from auricle.cli.options import Choice, Constraint, Hardware, Json, Model, ShowTimings, with_options
-from auricle.errors import OptionError, SoundError
+from auricle.errors import OptionError, PromptError, SoundError
 from auricle.sound.live import LiveSound, RawFormat, open_live
-from auricle.types import Answer, Listening, Sampling, Vad
+from auricle.types import Answer, Chunk, Listening, Sampling, Vad
 
 if TYPE_CHECKING:
     from auricle.engine.live import Session
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 app = new_app()
 
+Block: TypeAlias = NDArray[np.floating[Any]]  # (channels, samples)
 MICROPHONE_PAUSE_S = 0.8  # somebody speaks and expects an answer; a pipe ends by itself
 PARTIAL_EVERY_S = 1.0  # of sound, at least
 
@@ -112,7 +115,8 @@ def listen(
 
     Reads a WAV or raw PCM from stdin as it comes, or the microphone. The model hears while somebody speaks, so that the
     answer begins a moment after the last sample. Without an instruction it writes down what is said, for as long as
-    sound comes. Ctrl-C ends listening to the microphone, and the answer follows; a second one ends that too.
+    sound comes, a line for each clip of at most 30 s. The first Ctrl-C ends the listening, and the answer follows; a
+    second one ends that too.
 
     \b
     auricle listen --microphone
@@ -131,7 +135,8 @@ def listen(
     if not source.microphone and show.is_terminal(sys.stdin):
         raise SoundError("nothing is piped in: arecord -f S16_LE -r 16000 | auricle listen, or listen --microphone")
     loaded = load(model, hardware)
-    with _opened(source, form) as sound:
+    with ExitStack() as listening:
+        sound = listening.enter_context(_opened(source, form))
         session = loaded.listen(
             instruction,
             rate=sound.rate,
@@ -145,11 +150,13 @@ def listen(
         with session:
             if show.is_terminal(sys.stderr):
                 print(f"listening ({session.detector} tells speech from silence) ...", file=sys.stderr)
-            _hear(session, sound, _Partials(session, json) if partial else None)
-            answer = show.finish(session.stream()) if json else show.stream(session.stream())
-    notes = (*sound.notes, *answer.notes)
+            screen = _Screen(session, json=json, partial=partial)
+            notes = _hear(session, sound, screen)
+            listening.close()  # nothing is taken in while the answer is written
+            answer = screen.finish()
+    notes += [*sound.notes, *answer.notes]
     if session.stopped and not source.microphone:
-        notes += (f"the speaker stopped before {session.seconds:.1f} s, and what came then was not heard",)
+        notes.append(f"the speaker stopped before {session.seconds:.1f} s, and what came then was not heard")
     if json:
         show.as_json(_record(loaded.name, session, answer, notes))
     else:
@@ -159,46 +166,74 @@ def listen(
         show.timings(answer)
 
 
-def _hear(session: Session, sound: LiveSound, partials: _Partials | None) -> None:
-    """Feeds the session until the speaker stops or the sound ends."""
-    for block in sound:
-        session.feed(block)
-        if session.stopped:
-            break
-        if partials is not None:
-            partials.show()
-    if partials is not None:
-        partials.clear()
+def _hear(session: Session, sound: LiveSound, screen: _Screen) -> list[str]:
+    """Feeds the session until the speaker stops, the sound ends or somebody ends it; what is to be said of that."""
+    with _CtrlC() as ctrl_c:
+        blocks = iter(sound)
+        while (block := ctrl_c.waiting_for(blocks)) is not None:
+            try:
+                session.feed(block)
+            except PromptError as error:  # the context is full: what was heard gets its answer
+                return [str(error)]
+            if session.stopped:
+                break
+            screen.show()
+    return []
 
 
-class _Partials:
-    """What is understood so far: on a terminal one line that changes, else a line each."""
+class _Screen:
+    """What is shown while sound comes in, and after it."""
 
-    def __init__(self, session: Session, json: bool) -> None:
-        self._session, self._json = session, json
+    def __init__(self, session: Session, *, json: bool, partial: bool) -> None:
+        self._session, self._json, self._partial = session, json, partial
+        self._written = 0  # letters of the session's text that are on stdout
         self._next_s = PARTIAL_EVERY_S  # of sound
-        self._not_before = 0.0  # by the clock: half the time at most goes into them
-        self._text = ""
+        self._not_before = 0.0  # by the clock: half the time at most goes into partial answers
+        self._shown = ""
 
     def show(self) -> None:
+        """Clips that were written down, a line each; and about once a second what the open one says so far."""
+        self._write()
         now = time.perf_counter()
-        if self._session.seconds < self._next_s or now < self._not_before:
+        if not self._partial or self._session.seconds < self._next_s or now < self._not_before:
             return
-        text = self._session.partial()
+        whole = self._session.partial()
+        text = whole[len(self._session.text) :].lstrip()
         took = time.perf_counter() - now
         self._next_s = self._session.seconds + PARTIAL_EVERY_S
         self._not_before = time.perf_counter() + took
-        if text == self._text:
+        if text == self._shown:
             return
-        self._text = text
+        self._shown = text
         if self._json:
             show.as_json({"partial": text, "seconds": self._session.seconds})
         else:
             show.changing_line(text)
 
-    def clear(self) -> None:
-        if not self._json:
+    def finish(self) -> Answer:
+        """The answer, as it comes; of a transcript, what is not yet on stdout."""
+        self._write()
+        if self._json:
+            return show.finish(self._session.stream())
+        if self._partial:
             show.changing_line("")
+        return show.stream(_behind(self._session.stream(), self._written))
+
+    def _write(self) -> None:
+        text = self._session.text
+        if self._json or len(text) == self._written:
+            return
+        if self._partial:
+            show.changing_line("")
+        show.line(text[self._written :].lstrip())
+        self._written = len(text)
+
+
+def _behind(chunks: Iterator[Chunk], letters: int) -> Iterator[Chunk]:
+    """What a stream gives behind its first letters."""
+    for chunk in chunks:
+        yield replace(chunk, text=chunk.text[letters:])
+        letters = max(0, letters - len(chunk.text))
 
 
 @contextmanager
@@ -207,32 +242,49 @@ def _opened(source: Source, form: RawFormat | None) -> Iterator[LiveSound]:
     if not source.microphone:
         if sys.stdin is None:
             raise SoundError("there is no stdin to listen to: pipe some sound in, or listen --microphone")
-        with nullcontext(open_live(sys.stdin.buffer, raw=form)) as stream:
-            yield stream
+        yield open_live(sys.stdin.buffer, raw=form)
         return
     from auricle.sound.microphone import open_microphone
 
-    with open_microphone(source.input_device) as microphone, _interrupt(microphone.stop):
+    with open_microphone(source.input_device) as microphone:
         yield microphone
 
 
-@contextmanager
-def _interrupt(stop: Any) -> Iterator[None]:
-    """The first Ctrl-C ends the listening; from then on it ends everything, as usual."""
-    before = signal.getsignal(signal.SIGINT)
-
-    def first(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop()
-
-    signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+class _Asked(BaseException):
+    """Ctrl-C, while it may break off what is being done."""
 
 
-def _record(model: str, session: Session, answer: Answer, notes: tuple[str, ...]) -> dict[str, Any]:
+class _CtrlC:
+    """The first Ctrl-C ends the listening, but no step that is being computed; from then on it ends all, as usual."""
+
+    def __init__(self) -> None:
+        self._asked = self._may_raise = False
+
+    def __enter__(self) -> _CtrlC:
+        self._before = signal.signal(signal.SIGINT, self._first)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def waiting_for(self, blocks: Iterator[Block]) -> Block | None:
+        """The next block; None when there is none, or it isn't wanted any more."""
+        try:
+            self._may_raise = True
+            return None if self._asked else next(blocks, None)
+        except _Asked:
+            return None
+        finally:
+            self._may_raise = False
+
+    def _first(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, self._before)
+        self._asked = True
+        if self._may_raise:
+            raise _Asked
+
+
+def _record(model: str, session: Session, answer: Answer, notes: list[str]) -> dict[str, Any]:
     return {
         "model": model,
         "answer": answer.text,

@@ -61,7 +61,7 @@ class AnswerGoal:
         if self._writer.stopped:  # also by a stop string that shows only now, before a character that never came whole
             finish = "stop"
         trace = request.terms.trace
-        request.result = Answer(
+        answer = Answer(
             text=self._writer.text.strip(),
             tokens=tuple(self._sampled),
             finish_reason=finish,
@@ -73,7 +73,7 @@ class AnswerGoal:
             reused_clips=request.reused_clips,
             trace=trace.as_dict() if trace is not None else None,
         )
-        request.chunks.append(Chunk("", request.result))
+        request.finish(answer, Chunk("", answer))
 
     def _notes(self, finish: FinishReason) -> tuple[str, ...]:
         if finish == "stop":

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 
 from auricle.engine.clock import Clock
-from auricle.engine.prefixes import Clip
+from auricle.engine.prefixes import Clip, Read
 from auricle.engine.request import Begun, Goal, Request, Sound, Terms
 from auricle.engine.scheduler import Scheduler
-from auricle.errors import OptionError, PromptError, SoundError
+from auricle.errors import BusyError, OptionError, PromptError, SoundError
 from auricle.models.family import Family, Part, Prompt
 from auricle.sound.endpoint import Detector, open_detector
 from auricle.sound.live import Intake
-from auricle.types import Answer, Audio, Chunk, Listening, Message, Timings
+from auricle.types import Answer, Audio, Chunk, Listening, Message, Sampling, Timings
 
 MIN_PAUSE_S = 0.2  # in which one clip may end and the next begin
 FULL = "is full"
@@ -51,11 +50,12 @@ class _Frame:
         ids = family.prompt([Message("user", (text, clip, clip))], [1, 1]).ids
         first, second = (place for place, id in enumerate(ids) if id == family.placeholder)
         frame = cls(ids[:first], ids[first + 1 : second], ids[second + 1 :])
-        one = family.prompt([Message("user", (text, clip))], [3]).ids
-        if one != frame.around([3], family.placeholder):
-            raise PromptError(
-                "the model's chat template changes with the number of clips, so it can't be read as they come"
-            )
+        for tokens in ([3], [1, 2, 1]):
+            ids = family.prompt([Message("user", (text, *[clip] * len(tokens)))], tokens).ids
+            if ids != frame.around(tokens, family.placeholder):
+                raise PromptError(
+                    "the model's chat template changes with the number of clips, so it can't be read as they come"
+                )
         return frame
 
     def around(self, tokens: list[int], placeholder: int) -> list[int]:
@@ -85,12 +85,7 @@ class _OpenClip:
 
 
 class Session:
-    """Made by `Model.listen`; entered with `with`.
-
-    Attributes:
-        seconds: of sound taken in so far.
-        notes: what the user should know of this session.
-    """
+    """Made by `Model.listen`; entered with `with`. For one thread; several sessions may share a model."""
 
     def __init__(
         self,
@@ -107,11 +102,15 @@ class Session:
         self._goal_of, self._each_clip = goal_of, each_clip
         self._frame = _Frame.of(self._family, text)
         self._rate = self._family.rate
-        self._intake = Intake(listening.rate or self._rate, self._rate, listening.source)
+        given = self._rate if listening.rate is None else listening.rate
+        self._intake = Intake(given, self._rate, listening.source)
         self._detector: Detector = open_detector(listening.vad)
-        self._step = max(1, round(listening.step * self._rate))
         self._longest = int(self._family.max_clip_seconds * self._rate)
-        self._waiting: list[Samples] = []  # less than a step
+        self._step = min(round(listening.step * self._rate), self._longest)
+        self._room = min(Sampling.max_tokens, self._family.context // 4)  # tokens of the context left for an answer
+        self._waiting: list[Samples] = []
+        self._waits = 0  # samples: less than a step
+        self._judged = 0  # of these, by the detector
         self._heard = 0  # samples, of all clips
         self._done: list[Sound] = []  # clips of this prompt that have ended
         self._answers: list[Answer] = []  # of clips that were transcribed
@@ -119,34 +118,32 @@ class Session:
         self._opened = False
         self._cache: Any = None
         self._begun: Any = None  # as it was before the first clip
-        self.seconds = 0.0
-        self.notes: tuple[str, ...] = ()
 
     # --- the life of a session
 
     def __enter__(self) -> Session:
         """Reads the instruction."""
-        assert not self._opened, "a session is entered once"
-        self._opened = True
+        if self._opened:
+            raise OptionError("the session was entered before: open another one")
         ids = [*self._frame.before, *self._frame.after]
-        if len(ids) + 2 > self._family.context:
+        if len(ids) + 1 + self._room > self._family.context:
             raise PromptError(
-                f"the instruction has {len(ids)} tokens and the model's context holds {self._family.context}: "
-                "make it shorter"
+                f"the instruction has {len(ids)} tokens and the model's context holds {self._family.context}, which "
+                "leaves no room for sound and an answer: make it shorter"
             )
         prefixes = self._scheduler.prefixes
         with self._scheduler.alone():
             keys = np.array([*self._frame.before, self._family.placeholder], dtype=np.int64)
             self._cache = prefixes.find(keys, self._scheduler.at_work()) or self._family.new_cache()
             self._read(self._frame.before[self._cache.length :])
-            self._begun = self._cache.fork(self._cache.length) if self._each_clip else None
+            self._begun = self._cache.fork(self._cache.length)
+            prefixes.keep(Read(keys[:-1], self._begun))  # after a long session its beginning can't be had from its end
         self._clip = _OpenClip(self._family, 0.0)
+        self._opened = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended = self._ended or "is over"
+    def __exit__(self, *error: object) -> None:
+        self._ended = "is over"
         self._cache = self._begun = None
 
     def feed(self, samples: Any) -> None:
@@ -162,13 +159,25 @@ class Session:
         """
         self._check_open()
         mono = self._intake.take(samples)
-        self.seconds += len(mono) / self._rate
-        self._waiting.append(mono)
-        whole = sum(map(len, self._waiting)) // self._step * self._step
-        if whole:
+        if len(mono):
+            self._waiting.append(mono)
+            self._waits += len(mono)
+        if self._waits >= self._step:
             sound = np.concatenate(self._waiting)
-            self._waiting = [sound[whole:]]
+            self._waits %= self._step
+            whole = len(sound) - self._waits
+            mono = sound[whole:].copy()
+            self._waiting = [mono]
+            self._ended = "was interrupted within a step"  # unless it comes to the end of it
             self._hear_steps(sound[:whole])
+            self._ended = ""
+        self._detector.take(mono)  # before its step is full, so that `stopped` knows at once
+        self._judged = self._waits
+
+    @property
+    def seconds(self) -> float:
+        """How much sound was taken so far."""
+        return self._intake.seconds
 
     @property
     def stopped(self) -> bool:
@@ -183,7 +192,7 @@ class Session:
 
     def partial(self) -> str:
         """The answer as it would be if the speaker stopped now; of a transcript, all of it. It changes nothing."""
-        self._check_open()
+        self._check_open(or_full=True)
         texts = [answer.text for answer in self._answers]
         if self._clip.ear.tokens or self._done:
             with self._scheduler.alone():
@@ -212,27 +221,29 @@ class Session:
 
         Raises:
             SoundError: nothing was heard, or the session has ended before.
+            PromptError: nothing was heard, since the context was full.
         """
-        full = self._ended
-        if full != FULL:
-            self._check_open()
-        clock = Clock(self._family.device)
+        self._check_open(or_full=True)
+        clock, full = Clock(self._family.device), self._ended == FULL
         self._ended = "has given its answer"
-        notes = list(self.notes)
-        rest = np.concatenate([*self._waiting, *([] if full else [self._intake.finish()])])
-        if full and len(rest):
+        rest, notes = np.concatenate([*self._waiting, self._intake.finish()]), []
+        self._waiting = []
+        if len(rest) and (full or not self._fits(len(rest))):
+            if not self._heard:
+                raise self._full()
             notes.append(f"the last {len(rest) / self._rate:.2f} s were not heard: the model's context was full")
             rest = rest[:0]
-        if not full and len(rest) > self._longest - self._clip.ear.samples:  # a step may be longer than what is left
+        elif len(rest) > self._longest - self._clip.ear.samples:  # a step may be longer than what is left
             self._hear_steps(rest)
             rest = rest[:0]
         for answer in self._answers:
-            yield Chunk(answer.text + " " if answer.text else "")
+            if answer.text:
+                yield Chunk(answer.text + " ")
         request = self._last_request(rest, notes, clock)
         if request is None:
             yield Chunk("", self._whole(None, notes))
             return
-        for chunk in self._scheduler.chunks(self._scheduler.submit(request)):
+        for chunk in self._scheduler.chunks(self._handed_in(request)):
             if chunk.answer is not None:
                 chunk = replace(chunk, answer=self._whole(chunk.answer, notes))
             yield chunk
@@ -244,21 +255,30 @@ class Session:
         start = 0
         for step in range(0, len(sound), self._step):
             end = min(step + self._step, len(sound))
-            self._detector.take(sound[step:end])
+            if not self._fits(end - start):
+                self._hear(sound[start:step])
+                self._waiting.insert(0, sound[step:])
+                self._ended = FULL
+                raise self._full()
+            self._detector.take(sound[step + self._judged : end])
+            self._judged = 0
             length = self._clip.ear.samples + end - start
             if length >= self._longest:
                 cut = start + self._longest - self._clip.ear.samples
                 self._hear(sound[start:cut], last=True)
                 start = cut
-            elif 3 * length >= 2 * self._longest and MIN_PAUSE_S <= self._detector.silence_s < length / self._rate:
+            elif 3 * length >= 2 * self._longest and self._pauses(length):
                 self._hear(sound[start:end], last=True)
                 start = end
         if start < len(sound):
             self._hear(sound[start:])
 
+    def _pauses(self, length: int) -> bool:
+        """Whether a clip so long ends in a pause; where nobody has spoken in it, there is nothing to cut between."""
+        return MIN_PAUSE_S <= self._detector.silence_s <= length / self._rate - MIN_PAUSE_S
+
     def _hear(self, samples: Samples, *, last: bool = False) -> None:
         """The next samples of the clip, into the cache; `last` ends the clip and opens the next."""
-        self._check_room(len(samples), samples)
         with self._scheduler.alone():
             tokens = self._clip.hear(samples, last=last)
             if not last:
@@ -274,24 +294,27 @@ class Session:
         sound = self._clip.sound(self._family, self._listening.source)
         if self._each_clip:
             request = self._request([sound.clip.tokens], [sound], Begun(self._cache, tokens), Terms())
-            self._answers.append(self._scheduler.result(self._scheduler.submit(request)))
+            self._answers.append(self._scheduler.result(self._handed_in(request)))
             with self._scheduler.alone():
                 self._cache = self._begun.fork(self._begun.length)
         else:
             self._done.append(sound)
         self._clip = _OpenClip(self._family, self._heard / self._rate)
 
-    def _check_room(self, samples: int, sound: Samples) -> None:
-        frame, context = self._frame, self._family.context
-        tokens = self._family.audio_tokens(self._clip.ear.samples + samples) - self._clip.ear.tokens + 1
-        most = self._cache.length + tokens + len(frame.between) + len(frame.after) + 1
-        if most > context:
-            self._waiting.insert(0, sound)
-            self._ended = FULL
-            raise PromptError(
-                f"the model's context of {context} tokens is full after {self._heard / self._rate:.1f} s of sound: ask "
-                "for the answer to what was heard, or listen in shorter sessions"
-            )
+    def _fits(self, samples: int) -> bool:
+        """Whether the context holds so much more, and an answer; a clip may end within."""
+        clip, family, frame = self._clip.ear, self._family, self._frame
+        length = clip.samples + samples
+        over = 0 if self._each_clip else max(0, length - self._longest)  # begins the next clip of the same prompt
+        tokens = family.audio_tokens(min(length, self._longest)) + family.audio_tokens(over) - clip.tokens
+        after = len(frame.between) + len(frame.after) + self._room
+        return bool(self._cache.length + tokens + after <= family.context)
+
+    def _full(self) -> PromptError:
+        return PromptError(
+            f"the model's context of {self._family.context} tokens is full after {self._heard / self._rate:.1f} s of "
+            "sound: ask for the answer to what was heard, or listen in shorter sessions"
+        )
 
     def _read(self, ids: list[int], audio: torch.Tensor | None = None) -> None:
         if ids:
@@ -302,14 +325,12 @@ class Session:
     def _last_request(self, rest: Samples, notes: list[str], clock: Clock) -> Request | None:
         """The request that ends the session; None when there is nothing left to ask after what was transcribed."""
         clip, family = self._clip, self._family
-        short = family.audio_tokens(clip.ear.samples + len(rest)) == 0
-        if short and not self._done and not self._answers:
-            family.check_clip(clip.ear.samples + len(rest))
-        if short:
-            if clip.ear.samples + len(rest):
-                notes.append(
-                    f"the last {1000 * (clip.ear.samples + len(rest)) / self._rate:.1f} ms are too short to be heard"
-                )
+        length = clip.ear.samples + len(rest)
+        if not self._done and not self._answers:
+            family.check_clip(length)
+        if not family.audio_tokens(length):
+            if length:
+                notes.append(f"the last {1000 * length / self._rate:.1f} ms are too short to be heard")
             if self._each_clip:
                 return None
             # The next clip's opening tokens were read, and there is no next clip.
@@ -330,6 +351,14 @@ class Session:
         prompt = Prompt(self._frame.around(counts, self._family.placeholder), [])
         return Request(self._family, self._goal_of(prompt), prompt, sounds, terms, begun=begun, clock=clock)
 
+    def _handed_in(self, request: Request) -> Request:
+        """Waits while the queue is full: what was heard can't be said again."""
+        while True:
+            try:
+                return self._scheduler.submit(request)
+            except BusyError:
+                self._scheduler._advance(request)  # so that the others get done
+
     def _whole(self, last: Answer | None, notes: list[str]) -> Answer:
         """The answers of all clips as one."""
         parts = [*self._answers, *([last] if last is not None else [])]
@@ -340,12 +369,17 @@ class Session:
             prompt_tokens=sum(part.prompt_tokens for part in parts),
             segments=tuple(segment for part in parts for segment in part.segments),
             timings=last.timings if last is not None else Timings(),
-            notes=(*notes, *(note for part in parts for note in part.notes)),
+            notes=(*notes, *(self._where(part) + note for part in parts for note in part.notes)),
             reused_tokens=last.reused_tokens if last is not None else 0,
         )
 
-    def _check_open(self) -> None:
+    def _where(self, part: Answer) -> str:
+        """Of which clip of a transcript a note speaks."""
+        clip = part.segments[0]
+        return f"from {clip.start_s:.1f} s to {clip.end_s:.1f} s: " if self._each_clip else ""
+
+    def _check_open(self, *, or_full: bool = False) -> None:
         if not self._opened:
             raise OptionError("the session is not open: enter it with `with`")
-        if self._ended:
+        if self._ended and not (or_full and self._ended == FULL):
             raise SoundError(f"the session {self._ended} and takes no more sound: open another one")

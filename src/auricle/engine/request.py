@@ -5,6 +5,7 @@ A request does a bounded piece of work at a time, when the scheduler says so, an
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,12 +15,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from auricle.engine.clock import Clock
 from auricle.engine.prefixes import Clip, Keys, Prefixes, Read, keys_of
 from auricle.engine.trace import Statistics, Trace
-from auricle.errors import AuricleError, DeadlineError, PromptError
+from auricle.errors import AuricleError, CancelledError, DeadlineError, PromptError
 from auricle.models.family import Ear, Family, Part, Prompt
 from auricle.types import Ask, Audio, Segment
 
@@ -83,7 +85,8 @@ class Request:
         self._audio: list[Tensor] = []
         self._unheard: deque[Sound] = deque()
         self._skipped = 0  # audio tokens that the cache held from the beginning
-        self._ear: tuple[Sound, Ear, list[Tensor]] | None = None
+        self._ear: tuple[Ear, list[Tensor]] | None = None  # that hears the next clip, and what it gave so far
+        self._ending = threading.RLock()
         if begun is not None:
             self.cache, self._audio = begun.cache, [begun.audio]
             self.clock.begun = self.clock.started
@@ -116,15 +119,24 @@ class Request:
         return tuple(sound.segment for sound in self.sounds)
 
     def read(self) -> Read | None:
-        """What its cache holds, for others to go on from; None when they may not."""
-        if self.cache is None or not self.terms.reuse:
+        """What its cache holds, for others to go on from; None when they may not, or its cache is of another kind."""
+        if self.cache is None or not self.terms.reuse or self.terms.trace is not None:
             return None
         keys: Keys = np.concatenate([self._keys, np.array(self.goal.read_ids, dtype=np.int64)])
         return Read(keys, self.cache)
 
+    def finish(self, result: Any, *last: Any) -> None:
+        """Ends it with a result and its last chunks, if nothing else has ended it."""
+        with self._ending:
+            if not self.done:
+                self.chunks.extend(last)
+                self.result = result
+
     def fail(self, error: BaseException) -> None:
-        if not self.done:
-            self.error = error
+        """Ends it with an error, if nothing else has ended it."""
+        with self._ending:
+            if not self.done:
+                self.error = error
 
     def fail_if_overdue(self) -> None:
         remaining = self.remaining_s
@@ -144,22 +156,20 @@ class Request:
             return
         self.clock.begun = self.clock.mark()
         observed = self.terms.trace is not None
-        if self.terms.reuse and not observed:
-            self.cache = prefixes.find(self._keys, at_work)
-        if self.cache is None:
-            self.cache = self.family.new_cache(observed=observed)
-        self.reused_tokens = self.cache.length
-        held = int(self._placed[self.cache.length - 1]) if self.cache.length else 0
-        for sound in self.sounds:
-            if self._skipped + sound.clip.tokens <= held:
-                self._skipped += sound.clip.tokens
-                self.reused_clips += 1
-            else:
-                self._unheard.append(sound)
+        cache = prefixes.find(self._keys, at_work) if self.terms.reuse and not observed else None
+        if cache is None:
+            cache = self.family.new_cache(observed=observed)
+        self.reused_tokens = cache.length
+        held = int(self._placed[cache.length - 1]) if cache.length else 0
+        ends = np.cumsum([0, *(sound.clip.tokens for sound in self.sounds)])
+        self.reused_clips = int((ends[1:] <= held).sum())  # one that is held in part has to be heard
+        self._skipped = int(ends[self.reused_clips])
+        self._unheard = deque(self.sounds[self.reused_clips :])
+        self.cache = cache  # last: now it has begun
 
     def hear(self, prefixes: Prefixes, seconds: float | None) -> None:
         """Hears the next clip, or of a long one the next seconds; None is all of it."""
-        sound, begun = self._unheard[0], self.clock.mark()
+        sound = self._unheard[0]
         store = prefixes.store if self.terms.reuse and self.terms.trace is None else None
         if self._ear is None and store is not None:
             kept = store.get("audio", sound.clip.digest)
@@ -167,20 +177,12 @@ class Request:
             if kept is not None:
                 self.reused_clips += 1
                 return self._heard(sound, kept)
-        ear = self._ear[1] if self._ear else self.family.ear() if seconds is not None else None
-        if ear is None or (seconds is None and self._ear is None):
-            tokens = self._hear_whole(sound)
-        else:
-            taken, mel_s = ear.samples, ear.mel_s
-            end = len(sound.audio.samples) if seconds is None else taken + round(seconds * self.family.rate)
-            _, _, pieces = self._ear = self._ear or (sound, ear, [])
-            last = end >= len(sound.audio.samples)
-            pieces.append(ear.hear(sound.audio.samples[taken:end], last=last))
-            self.clock.mel_s += ear.mel_s - mel_s
-            self.clock.encoder_s += self.clock.mark() - begun - (ear.mel_s - mel_s)
-            if not last:
-                return None
-            tokens, self._ear = torch.cat(pieces), None
+        if self._ear is None and seconds is not None and self.terms.trace is None:
+            ear = self.family.ear()
+            self._ear = None if ear is None else (ear, [])
+        tokens = self._hear_whole(sound) if self._ear is None else self._hear_piece(sound.audio.samples, seconds)
+        if tokens is None:
+            return None
         if len(tokens) != sound.clip.tokens:
             raise AuricleError(f"the encoder gave {len(tokens)} tokens where {sound.clip.tokens} were promised")
         if store is not None:
@@ -207,6 +209,18 @@ class Request:
             self.goal.begin(self, logits[0][-1])
         return None
 
+    def take_back(self, length: int) -> None:
+        """Forgets what a pass has read that was not taken; one that read too much for that, for a trace, fails."""
+        if self.cache.shortest <= length:
+            self.cache.truncate(length)
+        else:
+            self.fail(interrupted())
+
+    def let_go(self) -> None:
+        """It is done: whoever still holds it, as an error's traceback does, holds nothing large."""
+        self.cache, self.sounds, self._audio, self._ear = None, (), [], None
+        self._unheard.clear()
+
     def watching(self) -> AbstractContextManager[None]:
         """While this lasts, its trace sees what every layer gives."""
         trace = self.terms.trace
@@ -215,6 +229,21 @@ class Request:
     def _heard(self, sound: Sound, tokens: Tensor) -> None:
         self._audio.append(torch.zeros_like(tokens) if self.terms.zero_audio else tokens)
         self._unheard.popleft()
+
+    def _hear_piece(self, samples: NDArray[np.float32], seconds: float | None) -> Tensor | None:
+        """Hears so many seconds more of a clip -> its tokens, if that was the rest."""
+        assert self._ear is not None, "see `hear`"
+        (ear, pieces), self._ear = self._ear, None  # if this breaks off, the clip is heard anew
+        begun, mel_s = self.clock.mark(), ear.mel_s
+        end = len(samples) if seconds is None else ear.samples + round(seconds * self.family.rate)
+        last = end >= len(samples)
+        pieces.append(ear.hear(samples[ear.samples : end], last=last))
+        self.clock.mel_s += ear.mel_s - mel_s
+        self.clock.encoder_s += self.clock.mark() - begun - (ear.mel_s - mel_s)
+        if last:
+            return torch.cat(pieces)
+        self._ear = ear, pieces
+        return None
 
     def _hear_whole(self, sound: Sound) -> Tensor:
         """Features and encoder at once."""
@@ -276,6 +305,10 @@ def request_of(family: Family, ask: Ask, goal_of: Callable[[Prompt], Goal]) -> R
     if terms.trace is not None:
         terms.trace.prompt_ids, terms.trace.layout = prompt.ids, prompt.layout
     return Request(family, goal_of(prompt), prompt, sounds, terms, clock=clock)
+
+
+def interrupted() -> CancelledError:
+    return CancelledError("the request was interrupted in the middle of a step and can't go on: ask again")
 
 
 def too_long(tokens: int, context: int) -> PromptError:

@@ -21,14 +21,15 @@ from typing import Any
 import torch
 
 from auricle.engine.prefixes import Prefixes, Read
-from auricle.engine.request import Request
+from auricle.engine.request import Request, interrupted
 from auricle.engine.store import Store
 from auricle.errors import AuricleError, BusyError, CancelledError
 from auricle.models.family import Family, Part
 from auricle.types import Answer, Chunk, Scheduling
 
 ROWS_ALONE = 512  # positions of a prompt that are read in a step when no answer is under way
-ROWS_IN_COMPANY = 96  # when one is: it waits for them, on a CPU about a millisecond each with E2B in int4
+ROWS_IN_COMPANY = 64  # when one is: it waits for them, on a CPU about a millisecond each with E2B in int4
+# Both are multiples of what the native kernels attend from at once: where a prompt is cut then changes no bit.
 SECONDS_IN_COMPANY = 4.0  # of sound that are heard in a step while an answer is under way; otherwise a clip
 OVERDUE_CHECK_S = 0.5  # how often a waiting caller looks at its own clock
 
@@ -58,10 +59,9 @@ class Scheduler:
         """
         with self._changed:
             self._retire()
-            room = self.scheduling.max_running - len(self._active) + self.scheduling.max_queue
-            if len(self._queue) >= room:
+            if len(self._queue) >= self.scheduling.max_running - self.running + self.scheduling.max_queue:
                 raise BusyError(
-                    f"{len(self._active)} requests are being answered and {len(self._queue)} wait, which is as many as "
+                    f"{self.running} requests are being answered and {len(self._queue)} wait, which is as many as "
                     f"may (max_queue {self.scheduling.max_queue}): try again later, or raise max_queue"
                 )
             self._queue.append((-request.terms.priority, next(self._numbers), request))
@@ -83,9 +83,10 @@ class Scheduler:
         """
         try:
             while True:
+                done = request.done  # asked first: what comes later may have chunks
                 while request.chunks:
                     yield request.chunks.popleft()
-                if request.done:
+                if done:
                     break
                 self._advance(request)
         finally:
@@ -102,19 +103,22 @@ class Scheduler:
     def many(self, makings: Iterable[Making]) -> Iterator[Answer | AuricleError]:
         """Makes and answers requests, several at a time, and gives what came of each in order.
 
-        They are made when their turn is near, so that there may be any number of them. An error, also of the making,
-        stands in its request's place and keeps none of the others from being answered.
+        They are made when their turn is near, so that there may be any number of them, and wait while the queue is
+        full. An error, also of the making, stands in its request's place and keeps none of the others from being
+        answered.
         """
         waiting: deque[Request | AuricleError] = deque()
         try:
             for making in makings:
                 while len(waiting) >= 2 * self.scheduling.max_running:
                     yield self._outcome(waiting.popleft())
-                waiting.append(self._made(making))
-                while isinstance(waiting[-1], BusyError) and len(waiting) > 1:  # others fill the queue: ours go first
-                    waiting.pop()
-                    yield self._outcome(waiting.popleft())
-                    waiting.append(self._made(making))
+                made = _made(making)
+                while not self._handed_in(made):
+                    if waiting:
+                        yield self._outcome(waiting.popleft())
+                    elif isinstance(made, Request):
+                        self._advance(made)
+                waiting.append(made)
             while waiting:
                 yield self._outcome(waiting.popleft())
         finally:
@@ -148,7 +152,7 @@ class Scheduler:
     @property
     def running(self) -> int:
         """How many requests are being answered."""
-        return len(self._active)
+        return sum(not request.done for _, _, request in self._active)
 
     @property
     def waiting(self) -> int:
@@ -182,14 +186,17 @@ class Scheduler:
         try:
             answer: Answer = self.result(one)
             return answer
-        except AuricleError as error:
-            return error
+        except Exception as error:
+            return _told(error)
 
-    def _made(self, making: Making) -> Request | AuricleError:
+    def _handed_in(self, one: Request | AuricleError) -> bool:
+        """Hands in what is not done already; whether there was room for it."""
         try:
-            return self.submit(making())
-        except AuricleError as error:
-            return error
+            if isinstance(one, Request) and not one.done:
+                self.submit(one)
+        except BusyError:
+            return False
+        return True
 
     # --- a step
 
@@ -199,16 +206,15 @@ class Scheduler:
             self._let_go()
             self._admit()
             active = [request for _, _, request in self._active]
-        if not active:
-            return
-        batch = [(request, request.goal.parts(request)) for request in active if request.going]
+        batch = [request for request in active if request.going]
+        rows = ROWS_IN_COMPANY if batch else ROWS_ALONE
         newcomer = next((request for request in active if not request.going), None)
         if newcomer is not None and not self._hears(newcomer, company=bool(batch)) and not newcomer.done:
-            batch.append((newcomer, newcomer.parts(ROWS_IN_COMPANY if batch else ROWS_ALONE)))
-        apart = [one for one in batch if one[0].terms.trace is not None]
-        self._read([one for one in batch if one[0].terms.trace is None])
-        for one in apart:  # a trace must see its own request alone
-            self._read([one])
+            batch.append(newcomer)
+        self._read([request for request in batch if request.terms.trace is None], rows)
+        for request in batch:
+            if request.terms.trace is not None:  # which must see its own request alone
+                self._read([request], rows)
 
     def _hears(self, request: Request, *, company: bool) -> bool:
         """Whether a newcomer still had something to hear; what it can't hear is its own error."""
@@ -221,34 +227,42 @@ class Scheduler:
             request.fail(error)
         return True
 
-    def _read(self, batch: list[tuple[Request, list[Part]]]) -> None:
-        """One pass for all of them. If it fails, each is tried by itself, so that only the one at fault fails."""
-        if not batch:
+    def _read(self, batch: list[Request], rows: int) -> None:
+        """One pass for all of them, of a newcomer's prompt so many rows.
+
+        If it fails, each is tried by itself, so that only the one at fault fails. After Ctrl-C, which may be meant for
+        another, all are where they were.
+        """
+        shares = [(request, parts) for request in batch if (parts := _parts(request, rows))]
+        if not shares:
             return
-        before = [(part.cache, part.cache.length) for _, parts in batch for part in parts]
-        newcomers = {request for request, _ in batch if not request.going}
+        before = [(request, request.going, request.cache.length) for request, _ in shares]
         begun = time.perf_counter()
         try:
-            with batch[0][0].watching():
-                logits = self.family.read([part for _, parts in batch for part in parts])
+            with shares[0][0].watching():
+                logits = self.family.read([part for _, parts in shares for part in parts])
         except BaseException as error:
-            for cache, length in before:
-                cache.truncate(length)
+            if len(shares) == 1 and isinstance(error, Exception):
+                shares[0][0].fail(error)
+            for request, _, length in before:
+                request.take_back(length)
             if not isinstance(error, Exception):
                 raise
-            if len(batch) == 1:
-                batch[0][0].fail(error)
-            else:
-                for one in batch:
-                    self._read([one])
+            for request, _ in shares if len(shares) > 1 else ():
+                self._read([request], rows)
             return
         seconds = time.perf_counter() - begun
-        for request, parts in batch:
+        for place, (request, parts) in enumerate(shares):
             given, logits = logits[: len(parts)], logits[len(parts) :]
             try:
-                request.take(given, seconds, prompt=request in newcomers)
+                request.take(given, seconds, prompt=not before[place][1])
             except Exception as error:
                 request.fail(error)
+            except BaseException:
+                request.fail(interrupted())
+                for other, _, length in before[place + 1 :]:
+                    other.take_back(length)
+                raise
 
     def _admit(self) -> None:
         while self._queue and len(self._active) < self.scheduling.max_running:
@@ -270,4 +284,30 @@ class Scheduler:
             read = request.read()
             if read is not None:
                 self.prefixes.keep(read)
-            request.cache = None
+            request.let_go()
+
+
+def _made(making: Making) -> Request | AuricleError:
+    try:
+        return making()
+    except Exception as error:
+        return _told(error)
+
+
+def _parts(request: Request, rows: int) -> list[Part]:
+    """What it reads next; nothing where that fails."""
+    try:
+        return request.parts(rows)
+    except Exception as error:
+        request.fail(error)
+        return []
+
+
+def _told(error: Exception) -> AuricleError:
+    """An error as one that stands in a request's place."""
+    if isinstance(error, AuricleError):
+        return error
+    first = f"{type(error).__name__}: {error}".splitlines()[0]
+    told = AuricleError(f"the request failed in a way that should not be ({first}): ask it alone to see where")
+    told.__cause__ = error
+    return told

@@ -31,7 +31,7 @@ class Store:
             raise OptionError(f"the cache has {capacity} bytes; it must have at least 0 (0 keeps nothing)")
         self.capacity = capacity
         self.reused_tokens = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a request that is collected as garbage here is let go of, and kept here
         self._entries: OrderedDict[tuple[Kind, Hashable], _Entry] = OrderedDict()  # the one used last is the last
         self._hits: dict[Kind, int] = {"audio": 0, "prefix": 0}
         self._misses: dict[Kind, int] = {"audio": 0, "prefix": 0}

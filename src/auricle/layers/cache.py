@@ -74,10 +74,12 @@ class LayerCache:
         """One that goes on by itself from a length that this one could be truncated to."""
         assert self.shortest <= length <= self.length
         copy, kept = LayerCache(self.window, self._capacity), self.kept - (self.length - length)
-        copy.length = length
         if kept:
             assert self._keys is not None and self._values is not None
-            copy.replace(self._keys[:, :, :kept], self._values[:, :, :kept], length)
+            keys, values = self._keys[:, :, :kept], self._values[:, :, :kept]
+            copy._reserve(keys, values, more=self._capacity)  # it will go on
+            copy.extend(keys, values)
+        copy.length = length
         return copy
 
     @property
@@ -88,11 +90,13 @@ class LayerCache:
         """How many of so many positions stay."""
         return positions if self.window is None else min(positions, self.window - 1 + SLACK)
 
-    def _reserve(self, keys: Tensor, values: Tensor) -> None:
-        """Makes room for these behind those kept. Of a sliding layer no more than twice what it keeps, so that the kept
-        ones move to the front only once in so many positions."""
+    def _reserve(self, keys: Tensor, values: Tensor, more: int = 0) -> None:
+        """Makes room for these and some more behind those kept.
+
+        Of a sliding layer no more than twice what it keeps, so that these move to the front once in so many positions.
+        """
         have = 0 if self._keys is None else self._keys.shape[2]
-        needed = self.kept + keys.shape[2]
+        needed = self.kept + keys.shape[2] + more
         if needed <= have:
             return
         size = max(self._capacity, 2 * have, needed)

@@ -13,15 +13,14 @@ from __future__ import annotations
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import OptionError
 from auricle.sound.energy import HOP, RATE, Levels
-
-Kind = Literal["auto", "silero", "energy"]
+from auricle.types import Vad
 
 ENERGY_START = 8  # frames of 10 ms that speech must last: a click is shorter
 SILERO_FRAME = 512  # samples, 32 ms: what the model takes at 16 kHz; it keeps 64 samples of the frame before itself
@@ -137,19 +136,17 @@ class SileroDetector(_Framed):
         return probability >= SILERO_ENTER, probability >= SILERO_LEAVE
 
 
-def open_detector(kind: Kind = "auto") -> Detector:
+def open_detector(kind: Vad = "auto") -> Detector:
     """A detector at the start of a sound; `auto` is Silero where it is installed, and energy elsewhere.
 
     Raises:
-        OptionError: there is no such kind; Silero is asked for and not installed, or installed without its model.
+        OptionError: Silero is asked for and not installed, or installed without its model.
     """
-    if kind not in ("auto", "silero", "energy"):
-        raise OptionError(f"detector is {kind!r}; it must be auto, silero or energy")
     package = None if kind == "energy" else find_spec("silero_vad")  # finds it without importing it
     if package is not None:
         return SileroDetector(_model_in(package.submodule_search_locations or []))
     if kind == "silero":
-        raise OptionError('detector is silero, which is not installed: pip install "auricle[live]", or choose energy')
+        raise OptionError('vad is silero, which is not installed: pip install "auricle[live]", or choose energy')
     return EnergyDetector()
 
 
@@ -159,5 +156,5 @@ def _model_in(folders: list[str]) -> Path:
             return path
     raise OptionError(
         "silero-vad is installed without data/silero_vad.jit; "
-        "install 6.0 or newer: pip install -U silero-vad, or choose the detector energy"
+        "install 6.2 or newer: pip install -U silero-vad, or choose energy for vad"
     )

@@ -119,6 +119,8 @@ def mono(channels: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     Summed channel by channel, because NumPy's mean adds in an order that depends on how the samples lie in memory and
     how many there are: a piece would differ from the whole in its last bits.
     """
+    if len(channels) == 1:
+        return channels[0].astype(np.float32)
     total = channels[0].copy()
     for channel in channels[1:]:
         total += channel

@@ -23,10 +23,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from auricle.checkpoint import Checkpoint
+from auricle.layers import cache as cache_module
 from auricle.layers import native
 from auricle.layers.cache import SLACK
 from auricle.layers.packing import read_packing
 from auricle.models.family import read_one
+from auricle.models.gemma4 import graph as graph_module
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.family import Gemma4Family
@@ -186,6 +188,21 @@ def test_requests_that_take_turns(family: Gemma4Family) -> None:
         request.read(*((1, 1, 1, 9)[: int(torch.randint(1, 5, (), generator=random))]))
     assert third.cache.length > CAPACITY
     assert list(steps(family)) == [CAPACITY, 2 * CAPACITY]
+
+
+def test_going_on_from_a_fork(family: Gemma4Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds less than a sliding layer could: what it lacks must not come out of the slots as something read."""
+    monkeypatch.setattr(cache_module, "SLACK", 40)
+    monkeypatch.setattr(graph_module, "SLACK", 40)
+    request = Request(family)
+    request.read(200, *[1] * 20)
+    request.cache, request.plain = request.cache.fork(190), request.plain.fork(190)
+    shortest = request.cache.shortest
+    request.read(1, 1)
+    assert request.cache.shortest >= shortest
+    assert request.cache.nbytes > 0
+    request.cache, request.plain = (each.fork(request.cache.shortest) for each in (request.cache, request.plain))
+    request.read(*[1] * 30)
 
 
 def test_a_turn_of_another_leaves_logits_alone(e2b: Path) -> None:

@@ -224,6 +224,31 @@ def test_requests_take_turns(pair: Pair) -> None:
         agree(torch.cat(given[one]), expected[one])
 
 
+def test_forks_and_what_is_taken_back(pair: Pair) -> None:
+    """Over the border of the ring, also after a pass that was broken off before it was counted."""
+    ids = text(60, seed=9)
+    expected = pair.torch(ids)
+    pair.ours(ids[:40])
+    fork = pair.program_cache.fork(pair.program_cache.shortest)
+    pair.program_cache.truncate(36)
+    given = torch.cat([pair.ours(ids[36:50]), pair.ours(ids[50:])])
+    agree(given, expected[36:])
+    pair.program_cache, at = fork, fork.length
+    agree(pair.ours(ids[at:]), expected[at:])
+
+
+def test_a_pass_that_was_broken_off(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = text(60, seed=9)
+    pair.ours(ids[:40])
+    before = pair.program_cache.shortest
+    with monkeypatch.context() as broken:
+        broken.setattr(ProgramCache, "advance", lambda *_: pytest.fail("interrupted"))
+        with pytest.raises(pytest.fail.Exception):
+            pair.ours(ids[40 : 40 + PIECE], last_only=True)
+    assert pair.program_cache.length == 40
+    assert pair.program_cache.shortest == before + PIECE
+
+
 # --- what else it promises
 
 

@@ -85,6 +85,7 @@ class Cache:
 
     @property
     def nbytes(self) -> int:
+        self.bring_home()
         return sum(layer.nbytes for layer in self.layers)
 
     def truncate(self, length: int) -> None:
@@ -103,7 +104,7 @@ class Cache:
     def advance(self) -> None:
         """Counts a position that was read into where its keys and values are now."""
         for layer in self.layers:
-            layer.length += 1
+            layer.length, layer.kept = layer.length + 1, layer.kept + 1
 
     def bring_home(self) -> None:
         if self.away is not None:

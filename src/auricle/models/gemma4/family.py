@@ -141,7 +141,8 @@ class Gemma4Family:
         stretches = [Stretch(part.cache, len(part.ids), part.wanted) for part in parts]
         hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), stretches)[0]
         wanted = [part.wanted for part in parts]
-        return list(decoder.logits(hidden).split(wanted)) if any(wanted) else [hidden.float()[:, :0] for _ in parts]
+        logits = decoder.logits(hidden) if any(wanted) else hidden.new_empty(0, self.vocabulary, dtype=torch.float32)
+        return list(logits.split(wanted))
 
     def _required_token(self, id: int) -> str:
         """How the tokenizer writes a token that frames audio; one that it lacks is an error."""

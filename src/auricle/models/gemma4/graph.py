@@ -107,10 +107,11 @@ class Slots:
     def move_in(self, cache: Cache) -> None:
         """Takes up what a cache holds, and what it reads from now on."""
         for layer, (keys, values), kind in zip(cache.layers, self.layers, self._kinds, strict=True):
-            places = self._places_of(layer.length, min(layer.length, layer.kept, self._sizes[kind]), kind)
+            places = self._places_of(layer.length, min(layer.kept, self._sizes[kind]), kind)
             for slots, held in zip((keys, values), layer.recent(len(places)), strict=True):
                 slots.zero_()  # a hidden slot counts zero times what it holds: that must be finite
                 slots[:, :, places] = held
+            layer.kept = len(places)
         self.owner, cache.away = weakref.ref(cache), self
 
     def move_out(self) -> None:
@@ -120,7 +121,7 @@ class Slots:
             if cache is not None:
                 cache.away = None
                 for layer, (keys, values), kind in zip(cache.layers, self.layers, self._kinds, strict=True):
-                    places = self._places_of(layer.length, min(layer.length, self._sizes[kind]), kind)
+                    places = self._places_of(layer.length, min(layer.kept, self._sizes[kind]), kind)
                     layer.replace(keys[:, :, places], values[:, :, places], layer.length)
 
     def locate(self) -> None:

@@ -88,7 +88,11 @@ class ProgramCache:
         return copy
 
     def reserve(self, rows: int) -> Any:
-        """Makes room for new positions; where each layer's keys and values are, and how many slots: `(layers, 3)`."""
+        """Makes room for new positions; where each layer's keys and values are, and how many slots: `(layers, 3)`.
+
+        From here on their slots count as written: a pass may be broken off before it is counted.
+        """
+        self._reached = max(self._reached, self.length + rows)
         for place, layer in zip(self._places, self.layers, strict=True):
             if layer.reserve(self.length + rows):
                 place[:] = layer.keys.data_ptr(), layer.values.data_ptr(), layer.capacity
@@ -97,7 +101,6 @@ class ProgramCache:
     def advance(self, rows: int) -> None:
         """Counts positions that were read."""
         self.length += rows
-        self._reached = max(self._reached, self.length)
 
 
 class DecoderProgram:
