@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -238,14 +240,35 @@ def test_it_answers_while_the_pipe_is_still_open() -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_while_it_waits_for_sound() -> None:
+def test_ctrl_c_while_it_waits_for_sound_brings_the_answer() -> None:
+    """As it reaches the whole of `arecord | auricle listen`."""
     command = [sys.executable, "-c", "from auricle.cli.main import main; main()", "listen"]
+    command += ["--raw", "s16le", "--rate", str(RATE)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         assert running.stdin is not None
-        running.stdin.write(wav(sentence())[:20_000])
+        running.stdin.write(raw(sentence(after_s=1)))
         running.stdin.flush()
-        time.sleep(3.0)
+        time.sleep(6.0)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate()
-    assert (running.returncode, out) == (130, b"")
-    assert b"Traceback" not in err
+    assert (running.returncode, out.decode()) == (0, WORDS + "\n"), err
+
+
+def test_a_full_context_is_told_and_what_was_heard_is_answered(auricle: Run, e2b: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(e2b, tmp_path / "small")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 200
+    (folder / "config.json").write_text(json.dumps(config))
+    noise = np.random.default_rng(0).normal(0, 0.1, 12 * RATE).astype(np.float32)
+    done = auricle("listen", "What?", "--model", folder, "--max-tokens", 4, stdin=wav(noise))
+    assert done.status == 0
+    assert done.out != ""
+    assert "note: the model's context of 200 tokens is full after" in done.err
+
+
+def test_clips_that_are_written_down_are_shown_at_once_and_once(auricle: Run, e2b: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 40 * RATE).astype(np.float32)
+    command = ["listen", "--model", e2b, "--max-tokens", 5]
+    whole = auricle(*command, "--json", stdin=wav(noise)).json["answer"]
+    shown = auricle(*command, "--partial", stdin=wav(noise)).out
+    assert " ".join(shown.split()) == " ".join(whole.split())

@@ -196,20 +196,21 @@ def test_lengths_at_which_something_begins(one: Model, instruction: str | None, 
 
 @FEEDING
 @pytest.mark.parametrize("past", [-1, 0, 1, 159, 160, 161, 641, 8000, 32_000])
-def test_lengths_around_a_full_clip(short: Model, instruction: str | None, past: int) -> None:
-    """A clip is full to the sample, and what is left is heard, or is said to be too short."""
-    check_around_full(short, 32_000, past, instruction)
+@pytest.mark.parametrize("step", [0.3, 0.5])
+def test_lengths_around_a_full_clip(short: Model, instruction: str | None, past: int, step: float) -> None:
+    """A clip is full to the sample, within a step and after one; what is left is heard, or said to be too short."""
+    check_around_full(short, 32_000, past, instruction, step)
 
 
 @FEEDING
 @pytest.mark.parametrize("past", [0, 160, 161])
 def test_lengths_around_a_full_clip_of_30_s(one: Model, instruction: str | None, past: int) -> None:
-    check_around_full(one, LONGEST, past, instruction)
+    check_around_full(one, LONGEST, past, instruction, 0.5)
 
 
-def check_around_full(model: Model, longest: int, past: int, instruction: str | None) -> None:
+def check_around_full(model: Model, longest: int, past: int, instruction: str | None, step: float) -> None:
     sound = noise(longest + past, 1)
-    answer = check_as_offline(model, sound, instruction)
+    answer = check_as_offline(model, sound, instruction, step=step)
     full, left = divmod(len(sound), longest)
     assert len(answer.segments) == full + (left > 160)
     assert answer.segments[0].end_s == min(longest, len(sound)) / RATE
@@ -546,11 +547,12 @@ def test_a_full_context_is_told_and_what_was_heard_is_answered(cramped: Model, s
     assert len(ends) == 1
 
 
-def test_a_context_that_is_full_among_several_clips(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [0.7, 1.9])
+def test_a_context_that_is_full_among_several_clips(tmp_path: Path, step: float) -> None:
     model, sound = small(tmp_path, 300, max_seconds=2), noise(20 * RATE)
     ends = set()
     for size in (7777, len(sound)):
-        with listen(model, "What?", step=0.7) as session:
+        with listen(model, "What?", step=step) as session:
             taken = feed_until_full(session, sound, size)
             answer = session.answer()
         ends.add(end := round(answer.segments[-1].end_s * RATE))
@@ -559,6 +561,7 @@ def test_a_context_that_is_full_among_several_clips(tmp_path: Path) -> None:
         assert answer.tokens == whole.tokens
     assert len(ends) == 1
     assert len(answer.segments) >= 3
+    assert answer.prompt_tokens <= 300 - 8  # the tokens asked for
 
 
 def cut_to(sound: Samples, answer: Answer) -> list[Audio]:
@@ -589,7 +592,7 @@ def test_partial_answers_up_to_the_end_of_the_context(cramped: Model) -> None:
 
 
 def test_a_context_with_no_room_for_the_first_step(cramped: Model) -> None:
-    with listen(cramped, "What?", step=10) as session:
+    with listen(cramped, "What?", step=10, max_tokens=80) as session:
         with pytest.raises(PromptError, match=r"context of 300 tokens is full after 0\.0 s"):
             session.feed(noise(11 * RATE))
         with pytest.raises(PromptError, match=r"context of 300 tokens is full after 0\.0 s"):
@@ -609,7 +612,7 @@ def test_a_transcript_has_no_end_in_a_context_that_holds_a_clip(tmp_path: Path) 
 
 
 def test_an_instruction_longer_than_the_context(cramped: Model) -> None:
-    session = listen(cramped, "What? " * 80)
+    session = listen(cramped, "What? " * 100)
     with pytest.raises(PromptError, match=r"the instruction has \d+ tokens and the model's context holds 300"), session:
         pass
     with pytest.raises(OptionError, match="the session is not open"):
@@ -745,6 +748,7 @@ def test_a_model_that_can_not_hear_piece_by_piece(tmp_path: Path) -> None:
             Listening(vad="energy"),
             lambda prompt: AnswerGoal(family, Sampling(), prompt.ids),
             each_clip=False,
+            max_tokens=80,
         )
 
 
@@ -832,7 +836,10 @@ def test_a_session_without_an_answer_frees_its_memory(one: Model, instruction: s
     session = listen(one, instruction)
     session.__enter__()
     session.feed(noise(5 * RATE))
-    held = [weakref.ref(session._cache), *([weakref.ref(session._begun)] if session._begun is not None else [])]
+    held = [
+        weakref.ref(session._cache),
+        *([weakref.ref(session._instructed)] if session._instructed is not None else []),
+    ]
     if entered:
         session.__exit__(None, None, None)
     else:

@@ -298,6 +298,14 @@ def test_a_conversation_reads_each_turn_once(scheduler: Scheduler, family: Telli
     assert scheduler.prefixes.store.use().prefixes <= 6
 
 
+def test_an_answer_is_kept_with_its_prompt(scheduler: Scheduler) -> None:
+    request = scheduler.submit(request_for(scheduler.family, asked(WORDS, max_tokens=20)))
+    answer = scheduler.result(request)
+    ((_, kept),) = scheduler.prefixes.store.items("prefix")
+    assert kept.keys.tolist() == [*request.prompt.ids, *answer.tokens[:-1]]  # the last one was never read
+    assert kept.cache.length == len(kept.keys)
+
+
 def test_the_order_of_a_prompt_is_kept(scheduler: Scheduler, family: TellingFamily) -> None:
     """Whatever else would find more in the caches."""
     first, second = noise(64_000), noise(64_000, 1)
@@ -368,7 +376,7 @@ def test_of_a_prompt_that_another_is_reading_what_is_there_is_taken(family: Tell
     sounds = noise(100_000), noise(640, 1), noise(9_000, 2), noise(641, 3)
     first = scheduler.submit(request_for(family, asked(*sounds, "What is it?", max_tokens=5)))
     for _ in range(steps):
-        scheduler._advance(first)
+        scheduler.advance(first)
     ahead = asked(*sounds, "Who is it?", max_tokens=5, priority=1)
     answer = scheduler.result(scheduler.submit(request_for(family, ahead)))
     quiet = fresh(scheduler)

@@ -300,11 +300,11 @@ def test_a_family_without_an_ear_hears_a_clip_at_a_time(family: TellingFamily, p
     family.hears = False
     scheduler = scheduler_of(family)
     first = submitted(scheduler, TEXTS[2], max_tokens=50)
-    scheduler._advance(first)
+    scheduler.advance(first)
     ask = asked("What?", noise(100_000), noise(70_000))
     request = scheduler.submit(request_for(family, ask))
     for count in (1, 2):
-        scheduler._advance(first)
+        scheduler.advance(first)
         assert family.told("encode") == [157, 110][:count]
     assert same(scheduler.result(request), alone(plain, ask))
     assert family.told("hear") == []
@@ -319,7 +319,7 @@ def test_of_those_that_wait_the_one_of_highest_priority_is_next(family: TellingF
     requests = [submitted(scheduler, f"{number}", priority=priority) for number, priority in enumerate(priorities)]
     order: list[int] = []
     while len(order) < len(requests):
-        scheduler._advance(requests[2])
+        scheduler.advance(requests[2])
         order += [number for number, request in enumerate(requests) if request.done and number not in order]
     assert order == [1, 3, 4, 0, 5, 2]
 
@@ -327,7 +327,7 @@ def test_of_those_that_wait_the_one_of_highest_priority_is_next(family: TellingF
 def test_of_the_newcomers_the_one_of_highest_priority_is_read_first(family: TellingFamily) -> None:
     scheduler = scheduler_of(family)
     low = submitted(scheduler, "x" * 3000, max_tokens=1)
-    scheduler._advance(low)
+    scheduler.advance(low)
     high = submitted(scheduler, "y" * 3000, priority=1, max_tokens=1)
     scheduler.result(high)
     assert not low.done
@@ -538,7 +538,7 @@ def test_a_time_out_frees_the_place_without_anyone_looking(family: TellingFamily
     """Its own consumer may have gone away."""
     family.lasts = None
     scheduler = scheduler_of(family, max_running=1)
-    scheduler._advance(submitted(scheduler, "forgotten", timeout_s=0.03, max_tokens=10**6))
+    scheduler.advance(submitted(scheduler, "forgotten", timeout_s=0.03, max_tokens=10**6))
     assert scheduler.running == 1
     time.sleep(0.03)
     assert scheduler.result(submitted(scheduler, "next", max_tokens=3)).tokens
@@ -613,7 +613,7 @@ def test_closing_the_iterator_cancels_at_any_point(family: TellingFamily, plain:
     chunks = scheduler.chunks(request)
     for _ in range(count):
         next(chunks)
-    scheduler._advance(other)
+    scheduler.advance(other)
     chunks.close()
     if not count:  # nobody has begun to wait for it, so nobody has given it up
         scheduler.cancel(request)
@@ -703,7 +703,7 @@ def test_an_answer_that_comes_just_after_one_has_looked_is_not_lost(family: Tell
         def __len__(self) -> int:
             count = super().__len__()
             while not count and not request.done:
-                scheduler._advance(request)
+                scheduler.advance(request)
             return count
 
     request.chunks = Late()
@@ -780,7 +780,7 @@ def test_an_error_on_the_way_is_that_of_its_request(
     ask = asked(TEXTS[2], max_tokens=100)
     scheduler = scheduler_of(family)
     other = scheduler.submit(request_for(family, ask))
-    scheduler._advance(other)  # it is under way
+    scheduler.advance(other)  # it is under way
     bad = submitted(scheduler, "bad", noise(100_000))
     family.hears = where not in ("features", "encode")
     if where == "hear":
@@ -796,7 +796,7 @@ def test_an_error_on_the_way_is_that_of_its_request(
 
 def test_an_ear_that_breaks_its_promise_is_our_failure(family: TellingFamily, monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler = scheduler_of(family)
-    scheduler._advance(submitted(scheduler, TEXTS[2], max_tokens=100))
+    scheduler.advance(submitted(scheduler, TEXTS[2], max_tokens=100))
     features = family.features
     monkeypatch.setattr(family, "features", lambda samples: features(samples)[:-1])
     with pytest.raises(AuricleError, match="the encoder gave 155 tokens where 157 were promised"):
@@ -808,7 +808,7 @@ def test_what_breaks_every_pass_breaks_every_request_and_nothing_hangs(family: T
     scheduler = scheduler_of(family)
     requests = [submitted(scheduler, f"question {number}", max_tokens=30) for number in range(3)]
     while not all(request.going for request in requests):
-        scheduler._advance(requests[0])
+        scheduler.advance(requests[0])
     family.on_part = lambda part: {}["the device is gone"]
     for request in requests:
         with pytest.raises(KeyError, match="the device is gone"):
@@ -826,14 +826,14 @@ def test_who_keeps_an_error_keeps_nothing_large(family: TellingFamily) -> None:
     scheduler = scheduler_of(family, 0)
     family.lasts = None
     running = submitted(scheduler, TEXTS[1], max_tokens=10**6)
-    scheduler._advance(running)
+    scheduler.advance(running)
     requests = [submitted(scheduler, "x" * 99, noise(100_000, seed), max_tokens=10**6) for seed in range(3)]
     held = [weakref.ref(sound.audio.samples) for request in requests for sound in request.sounds]
     gc.disable()
     try:
         for steps, request in zip((1, 3, 9), requests, strict=True):  # hearing, reading, answering
             for _ in range(steps):
-                scheduler._advance(request)
+                scheduler.advance(request)
             large = request.cache, *request._audio, *(request._ear or ())[:1]
             held += map(weakref.ref, large)
             del large
@@ -851,7 +851,7 @@ def interrupted(scheduler: Scheduler, request: Request) -> None:
     """Computes until Ctrl-C."""
     try:
         for _ in range(1000):
-            scheduler._advance(request)
+            scheduler.advance(request)
     except KeyboardInterrupt:
         return
     pytest.fail("it was never interrupted")
@@ -865,7 +865,7 @@ def test_ctrl_c_within_a_pass_leaves_the_others_as_they_were(
     asks = [asked(f"question {number}", noise(3000 * number + 200), max_tokens=30) for number in range(3)]
     requests = [scheduler.submit(request_for(family, ask)) for ask in asks]
     while not all(request.going or request.done for request in requests):
-        scheduler._advance(requests[0])
+        scheduler.advance(requests[0])
     parts = iter(range(100))
     family.on_part = fails_once(KeyboardInterrupt(), lambda part: next(parts) == after)
     interrupted(scheduler, requests[0])
@@ -880,7 +880,7 @@ def test_ctrl_c_within_the_ear_lets_the_clip_be_heard_all_the_same(
     """Its caller may be another than the one who was interrupted."""
     scheduler = scheduler_of(family)
     running = submitted(scheduler, "Say all that there is to say. " * 40, max_tokens=200)
-    scheduler._advance(running)
+    scheduler.advance(running)
     ask = asked("What?", noise(30_000, seed=1), noise(200_000), max_tokens=5)
     heard = scheduler.submit(request_for(family, ask))
     pieces = iter(range(100))
@@ -911,7 +911,7 @@ def test_ctrl_c_while_tokens_are_chosen_makes_nobody_read_one_twice(
     asks = [asked(f"question {number}", max_tokens=30) for number in range(3)]
     requests = [scheduler.submit(request_for(family, ask)) for ask in asks]
     while not all(request.going for request in requests):
-        scheduler._advance(requests[0])
+        scheduler.advance(requests[0])
     sampler = requests[victim].goal._sampler  # type: ignore[attr-defined]
     pick, hook = sampler.pick, fails_once(KeyboardInterrupt())
     sampler.pick = lambda logits: (hook(0), pick(logits))[1]
@@ -1063,6 +1063,33 @@ def test_no_step_is_computed_while_somebody_has_the_model_for_himself(family: Te
         return len(scheduler.result(submitted(scheduler, f"{number}", max_tokens=60)).tokens)
 
     assert together(reserve, *(partial(answer, number) for number in range(3)), reserve) == [True, 60, 60, 60, True]
+
+
+def test_who_wants_the_model_for_himself_is_next(family: TellingFamily) -> None:
+    """However many others wait for steps."""
+    family.lasts = None
+    family.on_part = lambda part: time.sleep(0.0002)
+    scheduler = scheduler_of(family)
+    over = threading.Event()
+
+    def reserve() -> int:
+        most = 0
+        for _ in range(30):
+            time.sleep(0.003)
+            before = len(family.log)
+            with scheduler.alone():
+                most = max(most, len(family.log) - before)
+        over.set()
+        return most
+
+    def answer(number: int) -> int:
+        chunks = scheduler.chunks(submitted(scheduler, f"{number}", max_tokens=10**6))
+        while not over.is_set():
+            next(chunks)
+        return 0
+
+    most, *_ = together(reserve, *(partial(answer, number) for number in range(4)))
+    assert most <= 1
 
 
 def test_an_error_in_work_of_ones_own_gives_the_model_back(family: TellingFamily) -> None:

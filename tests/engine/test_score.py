@@ -217,7 +217,7 @@ def test_beside_answers_and_other_scores_they_are_as_alone(tmp_path: Path, seed:
     family.on_part = trouble
     while not all(request.done for request in (*scoring, *answering)):
         try:
-            scheduler._advance(scoring[0])
+            scheduler.advance(scoring[0])
         except KeyboardInterrupt:
             continue
     family.on_part = lambda part: None
@@ -263,7 +263,7 @@ def test_a_score_that_has_no_memory_for_copies_fails_alone(tmp_path: Path) -> No
         raise MemoryError
 
     while not bad.going:
-        scheduler._advance(bad)
+        scheduler.advance(bad)
     bad.cache.fork = fork
     with pytest.raises(MemoryError):
         scheduler.result(bad)

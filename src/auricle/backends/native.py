@@ -65,7 +65,8 @@ class NativeBackend:
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         self._constraints.start(sampling)  # an impossible one is told before anything is said
-        return Session(self.scheduler, text, listening, partial(self._goal, sampling), each_clip=each_clip)
+        goal_of = partial(self._goal, sampling)
+        return Session(self.scheduler, text, listening, goal_of, each_clip=each_clip, max_tokens=sampling.max_tokens)
 
     def cache_use(self) -> CacheUse:
         return self.scheduler.prefixes.store.use()

@@ -76,9 +76,10 @@ class AnswerGoal:
         request.finish(answer, Chunk("", answer))
 
     def _notes(self, finish: FinishReason) -> tuple[str, ...]:
+        unfit = self._held is not None and not self._held.complete
         if finish == "stop":
-            return ()
+            return ("the answer was ended by a stop string and does not fulfil the constraint",) if unfit else ()
         reason = "max_tokens" if self._budget == self._sampling.max_tokens else "the model's context is full"
         thinking = "; it was still thinking" if self._writer.hidden else ""
-        unfit = "; it does not fulfil the constraint" if self._held is not None and not self._held.complete else ""
-        return (f"the answer was cut after {self._budget} tokens ({reason}){thinking}{unfit}",)
+        constraint = "; it does not fulfil the constraint" if unfit else ""
+        return (f"the answer was cut after {self._budget} tokens ({reason}){thinking}{constraint}",)

@@ -25,13 +25,14 @@ from auricle.engine.prefixes import Clip, Read
 from auricle.engine.request import Begun, Goal, Request, Sound, Terms
 from auricle.engine.scheduler import Scheduler
 from auricle.errors import BusyError, OptionError, PromptError, SoundError
-from auricle.models.family import Family, Part, Prompt
+from auricle.models.family import Family, Part, Prompt, PromptCache
 from auricle.sound.endpoint import Detector, open_detector
+from auricle.sound.energy import RATE as DETECTED_RATE
 from auricle.sound.live import Intake
-from auricle.types import Answer, Audio, Chunk, Listening, Message, Sampling, Timings
+from auricle.types import Answer, Audio, Chunk, Listening, Message, Timings
 
 MIN_PAUSE_S = 0.2  # in which one clip may end and the next begin
-FULL = "is full"
+FULL, BROKEN = "is full", "was interrupted within a step"
 
 Samples = NDArray[np.float32]
 
@@ -73,10 +74,12 @@ class _OpenClip:
         ear = family.ear()
         assert ear is not None, "see `Session`"
         self.ear, self.start_s, self.digest = ear, start_s, hashlib.blake2b(digest_size=16)
+        self.tokens: list[torch.Tensor] = []
 
     def hear(self, samples: Samples, *, last: bool = False) -> torch.Tensor:
         self.digest.update(np.ascontiguousarray(samples).data)
-        return self.ear.hear(samples, last=last)
+        self.tokens.append(self.ear.hear(samples, last=last))
+        return self.tokens[-1]
 
     def sound(self, family: Family, source: str) -> Sound:
         """As a prompt's clip; its samples are not kept."""
@@ -95,6 +98,7 @@ class Session:
         goal_of: Callable[[Prompt], Goal],
         *,
         each_clip: bool,
+        max_tokens: int,
     ) -> None:
         self._scheduler, self._family, self._listening = scheduler, scheduler.family, listening
         if self._family.ear() is None:
@@ -102,12 +106,13 @@ class Session:
         self._goal_of, self._each_clip = goal_of, each_clip
         self._frame = _Frame.of(self._family, text)
         self._rate = self._family.rate
+        assert self._rate == DETECTED_RATE, "detectors know no other, and no family has another"
         given = self._rate if listening.rate is None else listening.rate
         self._intake = Intake(given, self._rate, listening.source)
         self._detector: Detector = open_detector(listening.vad)
         self._longest = int(self._family.max_clip_seconds * self._rate)
         self._step = min(round(listening.step * self._rate), self._longest)
-        self._room = min(Sampling.max_tokens, self._family.context // 4)  # tokens of the context left for an answer
+        self._room = min(max_tokens, self._family.context // 4)  # tokens of the context that are left for an answer
         self._waiting: list[Samples] = []
         self._waits = 0  # samples: less than a step
         self._judged = 0  # of these, by the detector
@@ -116,8 +121,8 @@ class Session:
         self._answers: list[Answer] = []  # of clips that were transcribed
         self._ended = ""  # why no more sound is taken
         self._opened = False
-        self._cache: Any = None
-        self._begun: Any = None  # as it was before the first clip
+        self._cache: Any = None  # a PromptCache, while the session is open
+        self._instructed: PromptCache | None = None  # as it was before the first clip
 
     # --- the life of a session
 
@@ -136,15 +141,16 @@ class Session:
             keys = np.array([*self._frame.before, self._family.placeholder], dtype=np.int64)
             self._cache = prefixes.find(keys, self._scheduler.at_work()) or self._family.new_cache()
             self._read(self._frame.before[self._cache.length :])
-            self._begun = self._cache.fork(self._cache.length)
-            prefixes.keep(Read(keys[:-1], self._begun))  # after a long session its beginning can't be had from its end
+            self._instructed = self._cache.fork(self._cache.length)
+            # Kept, since after a long session its beginning can't be had from its end.
+            prefixes.keep(Read(keys[:-1], self._instructed))
         self._clip = _OpenClip(self._family, 0.0)
         self._opened = True
         return self
 
     def __exit__(self, *error: object) -> None:
         self._ended = "is over"
-        self._cache = self._begun = None
+        self._cache = self._instructed = None
 
     def feed(self, samples: Any) -> None:
         """Takes in the next samples and hears as many whole steps as there are.
@@ -168,7 +174,7 @@ class Session:
             whole = len(sound) - self._waits
             mono = sound[whole:].copy()
             self._waiting = [mono]
-            self._ended = "was interrupted within a step"  # unless it comes to the end of it
+            self._ended = BROKEN  # unless it comes to the end of the step
             self._hear_steps(sound[:whole])
             self._ended = ""
         self._detector.take(mono)  # before its step is full, so that `stopped` knows at once
@@ -178,6 +184,11 @@ class Session:
     def seconds(self) -> float:
         """How much sound was taken so far."""
         return self._intake.seconds
+
+    @property
+    def text(self) -> str:
+        """What a transcript says of the clips that have ended."""
+        return " ".join(answer.text for answer in self._answers if answer.text)
 
     @property
     def stopped(self) -> bool:
@@ -193,7 +204,7 @@ class Session:
     def partial(self) -> str:
         """The answer as it would be if the speaker stopped now; of a transcript, all of it. It changes nothing."""
         self._check_open(or_full=True)
-        texts = [answer.text for answer in self._answers]
+        texts = [self.text]
         if self._clip.ear.tokens or self._done:
             with self._scheduler.alone():
                 cache = self._cache.fork(self._cache.length)
@@ -203,7 +214,7 @@ class Session:
                 cache.truncate(cache.length - len(self._frame.between))
                 counts.pop()
             request = self._request(counts, [], Begun(cache, nothing), Terms(reuse=False))
-            texts.append(self._scheduler.result(self._scheduler.submit(request)).text)
+            texts.append(self._scheduler.result(self._handed_in(request)).text)
         return " ".join(text for text in texts if text)
 
     def answer(self) -> Answer:
@@ -223,6 +234,9 @@ class Session:
             SoundError: nothing was heard, or the session has ended before.
             PromptError: nothing was heard, since the context was full.
         """
+        if self._ended == BROKEN and self._answers:
+            yield from self._what_was_written()
+            return
         self._check_open(or_full=True)
         clock, full = Clock(self._family.device), self._ended == FULL
         self._ended = "has given its answer"
@@ -236,17 +250,29 @@ class Session:
         elif len(rest) > self._longest - self._clip.ear.samples:  # a step may be longer than what is left
             self._hear_steps(rest)
             rest = rest[:0]
-        for answer in self._answers:
-            if answer.text:
-                yield Chunk(answer.text + " ")
+        if self.text:
+            yield Chunk(self.text)
         request = self._last_request(rest, notes, clock)
         if request is None:
             yield Chunk("", self._whole(None, notes))
             return
+        between = " " if self.text else ""  # the last clip's text and those before it
         for chunk in self._scheduler.chunks(self._handed_in(request)):
             if chunk.answer is not None:
                 chunk = replace(chunk, answer=self._whole(chunk.answer, notes))
+            elif between and chunk.text.strip():
+                chunk, between = Chunk(between + chunk.text.lstrip()), ""
             yield chunk
+
+    def _what_was_written(self) -> Iterator[Chunk]:
+        """Of a transcript that an error broke off: the clips before it."""
+        self._ended = "has given its answer"
+        end_s = self._answers[-1].segments[-1].end_s
+        if self.text:
+            yield Chunk(self.text)
+        yield Chunk(
+            "", self._whole(None, [f"nothing was written down from {end_s:.1f} s on: an error came in between"])
+        )
 
     # --- hearing
 
@@ -291,12 +317,13 @@ class Session:
 
     def _end_clip(self, tokens: torch.Tensor) -> None:
         """Begins the next clip: in the same prompt, or after a transcript of this one in a new one."""
-        sound = self._clip.sound(self._family, self._listening.source)
+        sound = self._heard_clip()
         if self._each_clip:
             request = self._request([sound.clip.tokens], [sound], Begun(self._cache, tokens), Terms())
             self._answers.append(self._scheduler.result(self._handed_in(request)))
             with self._scheduler.alone():
-                self._cache = self._begun.fork(self._begun.length)
+                assert self._instructed is not None, "the session is open"
+                self._cache = self._instructed.fork(self._instructed.length)
         else:
             self._done.append(sound)
         self._clip = _OpenClip(self._family, self._heard / self._rate)
@@ -338,12 +365,20 @@ class Session:
             counts, sounds, tokens = [sound.clip.tokens for sound in self._done], self._done, clip.ear.hear(rest[:0])
         else:
             with self._scheduler.alone():
+                begun, mel_s = clock.mark(), clip.ear.mel_s
                 tokens = clip.hear(rest, last=True)
-            clock.encoder_s = clock.mark() - clock.started
+                clock.mel_s = clip.ear.mel_s - mel_s
+                clock.encoder_s = clock.mark() - begun - clock.mel_s
             self._heard += len(rest)
-            sounds = [*self._done, clip.sound(family, self._listening.source)]
+            sounds = [*self._done, self._heard_clip()]
             counts = [sound.clip.tokens for sound in sounds]
         return self._request(counts, sounds, Begun(self._cache, tokens), Terms(), clock)
+
+    def _heard_clip(self) -> Sound:
+        """The clip that has ended; its tokens are kept for whoever asks about it again."""
+        sound, tokens = self._clip.sound(self._family, self._listening.source), torch.cat(self._clip.tokens)
+        self._scheduler.prefixes.store.put("audio", sound.clip.digest, tokens, tokens.nbytes)
+        return sound
 
     def _request(
         self, counts: list[int], sounds: list[Sound], begun: Begun, terms: Terms, clock: Clock | None = None
@@ -357,7 +392,7 @@ class Session:
             try:
                 return self._scheduler.submit(request)
             except BusyError:
-                self._scheduler._advance(request)  # so that the others get done
+                self._scheduler.advance(request)  # so that the others get done
 
     def _whole(self, last: Answer | None, notes: list[str]) -> Answer:
         """The answers of all clips as one."""

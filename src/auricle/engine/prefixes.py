@@ -97,7 +97,7 @@ class Prefixes:
     def keep(self, read: Read) -> None:
         """Keeps what somebody has read and doesn't need any more; whatever it makes superfluous goes."""
         read = Read(read.keys[: read.cache.length], read.cache)
-        if len(read.keys) < WORTH:
+        if len(read.keys) < WORTH or read.cache.nbytes > self.store.capacity:
             return
         for number, other in self.store.items("prefix"):
             within = len(other.keys) <= len(read.keys) and bool((read.keys[: len(other.keys)] == other.keys).all())

@@ -152,8 +152,6 @@ class Request:
 
     def begin(self, prefixes: Prefixes, at_work: Sequence[Read]) -> None:
         """Its turn has come: takes over what was read before, and finds out what is left to hear."""
-        if self.cache is not None:
-            return
         self.clock.begun = self.clock.mark()
         observed = self.terms.trace is not None
         cache = prefixes.find(self._keys, at_work) if self.terms.reuse and not observed else None
@@ -196,7 +194,9 @@ class Request:
         start, ids = self.cache.length, self.prompt.ids
         end = len(ids) if self.terms.trace else min(len(ids), start + rows)
         first, last = (int(self._placed[at - 1]) - self._skipped if at else 0 for at in (start, end))
-        audio = torch.cat(self._audio)[first:last] if last > first else None
+        if len(self._audio) > 1:
+            self._audio = [torch.cat(self._audio)]
+        audio = self._audio[0][first:last] if last > first else None
         return [Part(self.cache, ids[start:end], audio, wanted=int(end == len(ids)))]
 
     def take(self, logits: list[Tensor], seconds: float, *, prompt: bool) -> None:

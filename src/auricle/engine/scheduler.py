@@ -88,7 +88,7 @@ class Scheduler:
                     yield request.chunks.popleft()
                 if done:
                     break
-                self._advance(request)
+                self.advance(request)
         finally:
             self.cancel(request)
         if request.error is not None:
@@ -117,7 +117,7 @@ class Scheduler:
                     if waiting:
                         yield self._outcome(waiting.popleft())
                     elif isinstance(made, Request):
-                        self._advance(made)
+                        self.advance(made)
                 waiting.append(made)
             while waiting:
                 yield self._outcome(waiting.popleft())
@@ -161,7 +161,7 @@ class Scheduler:
 
     # --- whose turn it is to compute
 
-    def _advance(self, request: Request) -> None:
+    def advance(self, request: Request) -> None:
         """Computes a step, or waits while somebody else does."""
         request.fail_if_overdue()
         with self._changed:
@@ -219,7 +219,8 @@ class Scheduler:
     def _hears(self, request: Request, *, company: bool) -> bool:
         """Whether a newcomer still had something to hear; what it can't hear is its own error."""
         try:
-            request.begin(self.prefixes, self.at_work())
+            if request.cache is None:
+                request.begin(self.prefixes, self.at_work())
             if not request.hearing:
                 return False
             request.hear(self.prefixes, SECONDS_IN_COMPANY if company else None)
