@@ -864,16 +864,23 @@ def test_a_stream_gives_its_text_in_order(short: Model) -> None:
         assert 0 < timings.ttft_s < timings.total_s
 
 
-def test_the_notes_of_a_transcript_say_of_which_clip_they_speak(one: Model) -> None:
-    one.backend.family.stop_ids, before = frozenset(), one.backend.family.stop_ids  # type: ignore[attr-defined]
-    try:
-        answer = heard(one, noise(40 * RATE), None, max_tokens=3)
-        other = heard(one, noise(40 * RATE), QUESTION, max_tokens=3)
-    finally:
-        one.backend.family.stop_ids = before  # type: ignore[attr-defined]
+def test_clips_in_which_nothing_is_said(short: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text is no chunk, and no space between two."""
+    monkeypatch.setattr(short.backend.family, "stop_ids", range(short.backend.family.vocabulary))  # type: ignore[attr-defined]
+    with listen(short, None) as session:
+        session.feed(noise(5 * RATE))
+        assert session.partial() == ""
+        [last] = session.stream()
+    assert last.answer is not None
+    assert (last.answer.text, len(last.answer.tokens)) == ("", 3)
+
+
+def test_the_notes_of_a_transcript_say_of_which_clip_they_speak(short: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short.backend.family, "stop_ids", frozenset())  # type: ignore[attr-defined]
     cut_off = "the answer was cut after 3 tokens (max_tokens)"
-    assert answer.notes == (f"from 0.0 s to 30.0 s: {cut_off}", f"from 30.0 s to 40.0 s: {cut_off}")
-    assert other.notes == (cut_off,)
+    notes = heard(short, noise(3 * RATE), None, max_tokens=3).notes
+    assert notes == (f"from 0.0 s to 2.0 s: {cut_off}", f"from 2.0 s to 3.0 s: {cut_off}")
+    assert heard(short, noise(3 * RATE), QUESTION, max_tokens=3).notes == (cut_off,)
 
 
 def test_the_source_stands_in_segments_and_errors(one: Model) -> None:
