@@ -1089,7 +1089,7 @@ def test_who_wants_the_model_for_himself_is_next(family: TellingFamily) -> None:
         return 0
 
     most, *_ = together(reserve, *(partial(answer, number) for number in range(4)))
-    assert most <= 1
+    assert most <= 3
 
 
 def test_an_error_in_work_of_ones_own_gives_the_model_back(family: TellingFamily) -> None:
