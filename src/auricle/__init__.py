@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from auricle.api import Model as Model
     from auricle.api import load as load
     from auricle.errors import AuricleError as AuricleError
+    from auricle.errors import BusyError as BusyError
+    from auricle.errors import DeadlineError as DeadlineError
     from auricle.types import Answer as Answer
     from auricle.types import Audio as Audio
     from auricle.types import CacheUse as CacheUse
@@ -28,7 +30,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "auricle.api": ("Chat", "Model", "load"),
-    "auricle.errors": ("AuricleError",),
+    "auricle.errors": ("AuricleError", "BusyError", "DeadlineError"),
     "auricle.types": (
         "Answer",
         "Audio",

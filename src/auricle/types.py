@@ -196,6 +196,8 @@ class Listening:
     source: str = "live"  # what to call the sound in messages
 
     def __post_init__(self) -> None:
+        if isinstance(self.rate, int) and 0 < self.rate < 1000:  # one that is no rate at all is the intake's to refuse
+            _require(False, "rate", self.rate, "at least 1000 samples per second")
         _require(0.04 <= self.step <= 10, "step", self.step, "from 0.04 (a token) to 10 seconds")
         if self.pause is not None:
             _require(0.1 <= self.pause < math.inf, "pause", self.pause, "at least 0.1 seconds")

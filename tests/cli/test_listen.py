@@ -70,8 +70,8 @@ def test_a_pause_ends_it_and_a_note_says_what_was_not_heard(auricle: Run) -> Non
     twice = np.concatenate([sentence(after_s=3), sentence()])
     done = auricle("listen", "--pause", "0.6", "--vad", "energy", stdin=wav(twice))
     assert (done.status, done.out) == (0, WORDS + "\n")
-    assert "note: the speaker stopped before 2." in done.err
-    assert "was not heard" in done.err
+    assert "note: the speaker stopped, so that listening ended at 2." in done.err
+    assert "what follows was not heard" in done.err
 
 
 def test_json(auricle: Run) -> None:
@@ -126,6 +126,8 @@ def test_timings(auricle: Run) -> None:
         (("--raw", "s16", "--rate", 16000), b"12", "raw is 's16'"),
         (("--raw", "s16le", "--rate", 0), b"12", "rate is 0"),
         (("--rate", 16000), b"12", "--rate and --channels are for --raw"),
+        (("--raw", "s16le", "--rate", 16000, "--channels", 0), b"12", "channels is 0"),
+        (("talk.mp3",), b"", "listen reads stdin, not files"),
         (("--microphone", "--raw", "s16le", "--rate", 16000), b"", "--raw describes stdin"),
         (("--input-device", "USB"), b"", "add --microphone"),
         (("--step", "0.01"), b"", "step is 0.01"),
@@ -193,6 +195,18 @@ def test_a_microphone_is_heard_until_a_pause(auricle: Run, desk: Callable[[Desk]
     assert done.err == "note: 0.1 s of sound were lost\n"
 
 
+def test_what_comes_behind_a_wav_is_told(auricle: Run) -> None:
+    done = auricle("listen", stdin=wav(sentence()) + wav(sentence()))
+    assert (done.status, done.out) == (0, WORDS + "\n")
+    assert "note: stdin goes on behind the 1.6" in done.err
+    assert auricle("listen", stdin=wav(sentence()) + b"LIST\4\0\0\0abcd").err == ""
+
+
+def test_where_stderr_is_closed_stdout_has_the_answer_alone(auricle: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert auricle("listen", "--partial", stdin=wav(sentence(after_s=1))).out == WORDS + "\n"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_ends_the_microphone_and_the_answer_follows(auricle: Run, desk: Callable[[Desk], None]) -> None:
     before = signal.getsignal(signal.SIGINT)
@@ -252,6 +266,7 @@ def test_ctrl_c_while_it_waits_for_sound_brings_the_answer() -> None:
         running.send_signal(signal.SIGINT)
         out, err = running.communicate()
     assert (running.returncode, out.decode()) == (0, WORDS + "\n"), err
+    assert err.startswith(b"note: Ctrl-C ended the listening after 2.")
 
 
 def test_a_full_context_is_told_and_what_was_heard_is_answered(auricle: Run, e2b: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from auricle.cli.options import (
     with_options,
 )
 from auricle.cli.sounds import STDIN, read_sounds
-from auricle.errors import PromptError, SoundError
+from auricle.errors import OptionError, PromptError, SoundError
 from auricle.types import Sampling
 
 app = new_app()
@@ -62,6 +62,8 @@ def chat(
     printf 'What is said?\\nIs there music?\\n' | auricle chat clip.wav
     """
     options = choice.options(max_tokens, constraint)
+    if sys.stdin is None:
+        raise OptionError("chat reads your questions from stdin, and there is none: don't close it")
     if STDIN in audio:
         raise SoundError("chat reads your questions from stdin, so a sound can't come from there: give a file")
     sounds = read_sounds(audio, reading)

@@ -20,6 +20,7 @@ from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
 from auricle.cli.options import Choice, Constraint, Hardware, Json, Model, ShowTimings, with_options
+from auricle.cli.sounds import looks_like_file
 from auricle.errors import OptionError, PromptError, SoundError
 from auricle.sound.live import LiveSound, RawFormat, open_live
 from auricle.types import Answer, Chunk, Listening, Sampling, Vad
@@ -68,7 +69,7 @@ class Source:
         if self.raw is None:
             return None
         assert self.rate is not None, "checked above"
-        return RawFormat(cast("Encoding", self.raw), self.rate, self.channels or 1)
+        return RawFormat(cast("Encoding", self.raw), self.rate, 1 if self.channels is None else self.channels)
 
 
 @app.command(cls=Command)
@@ -128,6 +129,10 @@ def listen(
     default = TRANSCRIBE_TOKENS if instruction is None else Sampling.max_tokens
     wanted = default if max_tokens is None else max_tokens
     live_instruction(instruction, language)
+    if instruction is not None and looks_like_file(instruction):
+        raise OptionError(
+            f"listen reads stdin, not files: auricle listen < {instruction}, or auricle ask {instruction}"
+        )
     options = choice.options(wanted, constraint)
     form = source.format
     pause = MICROPHONE_PAUSE_S if pause is None and source.microphone else pause
@@ -156,7 +161,9 @@ def listen(
             answer = screen.finish()
     notes += [*sound.notes, *answer.notes]
     if session.stopped and not source.microphone:
-        notes.append(f"the speaker stopped before {session.seconds:.1f} s, and what came then was not heard")
+        notes.append(
+            f"the speaker stopped, so that listening ended at {session.seconds:.1f} s; what follows was not heard"
+        )
     if json:
         show.as_json(_record(loaded.name, session, answer, notes))
     else:
@@ -178,7 +185,7 @@ def _hear(session: Session, sound: LiveSound, screen: _Screen) -> list[str]:
             if session.stopped:
                 break
             screen.show()
-    return []
+    return [f"Ctrl-C ended the listening after {session.seconds:.1f} s"] if ctrl_c.asked else []
 
 
 class _Screen:
@@ -258,7 +265,7 @@ class _CtrlC:
     """The first Ctrl-C ends the listening, but no step that is being computed; from then on it ends all, as usual."""
 
     def __init__(self) -> None:
-        self._asked = self._may_raise = False
+        self.asked = self._may_raise = False
 
     def __enter__(self) -> _CtrlC:
         self._before = signal.signal(signal.SIGINT, self._first)
@@ -271,7 +278,7 @@ class _CtrlC:
         """The next block; None when there is none, or it isn't wanted any more."""
         try:
             self._may_raise = True
-            return None if self._asked else next(blocks, None)
+            return None if self.asked else next(blocks, None)
         except _Asked:
             return None
         finally:
@@ -279,7 +286,7 @@ class _CtrlC:
 
     def _first(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, self._before)
-        self._asked = True
+        self.asked = True
         if self._may_raise:
             raise _Asked
 

@@ -83,12 +83,11 @@ def finish(chunks: Iterator[Chunk]) -> Answer:
 
 def changing_line(words: str) -> None:
     """On a terminal a line on stderr that the next one replaces, its end if it is long; elsewhere a line each."""
-    if not is_terminal(sys.stderr):
-        if words:
-            print("...", one_line(words), file=sys.stderr, flush=True)
-        return
-    width = shutil.get_terminal_size().columns - 1
-    print(f"\r\x1b[K{one_line(words)[-width:]}", end="", file=sys.stderr, flush=True)
+    if is_terminal(sys.stderr):
+        width = shutil.get_terminal_size().columns - 1
+        _tell(f"\r\x1b[K{one_line(words)[-width:]}", end="")
+    elif words:
+        _tell("...", one_line(words))
 
 
 def line(words: str) -> None:
@@ -108,12 +107,18 @@ def as_json(record: dict[str, Any]) -> None:
 
 def note(message: str) -> None:
     """Something the user should know, to stderr."""
-    print("note:", one_line(message), file=sys.stderr)
+    _tell("note:", one_line(message))
 
 
 def complain(message: str) -> None:
     """An error, to stderr."""
-    print("auricle:", one_line(message), file=sys.stderr)
+    _tell("auricle:", one_line(message))
+
+
+def _tell(*words: str, end: str = "\n") -> None:
+    """To stderr; where that is closed, nowhere: `print` would take stdout instead."""
+    if sys.stderr is not None:
+        print(*words, file=sys.stderr, end=end, flush=True)
 
 
 def one_line(message: str) -> str:
@@ -138,7 +143,7 @@ def timings(answer: Answer, load_s: float | None = None) -> None:
         f"decode {timings.decode_tokens_per_s:.1f} tokens/s",
         f"total {_duration(timings.total_s)}",
     ]
-    print(", ".join(parts), file=sys.stderr)
+    _tell(", ".join(parts))
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]], stream: TextIO) -> None:

@@ -133,7 +133,10 @@ class Held:
     def accept(self, token: int) -> None:
         """Goes on behind the token that was picked."""
         if not self._matcher.consume_token(token):
-            raise AuricleError(f"token {token} was picked against {self._option}: {_reason(self._matcher.get_error())}")
+            error = self._matcher.get_error()
+            if "satisfy the grammar" not in error:  # not the token's fault: it has become too complex on the way
+                raise _refusal(self._option, error)
+            raise AuricleError(f"token {token} was picked against {self._option}: {_reason(error)}")
 
     def _allowed(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """`(>= vocabulary / 8,)`, a bit for each token, the lowest bit of a byte first."""

@@ -35,7 +35,7 @@ from auricle.sound.samples import (
     to_floats,
 )
 from auricle.sound.source import one_line
-from auricle.sound.wav import CONVERT, is_wav, read_header
+from auricle.sound.wav import CONVERT, is_chunk, is_wav, read_header
 
 RECORD = "arecord -f S16_LE -r 16000 | auricle listen"
 BLOCK_S = 0.1  # the longest block of a pipe that has more; one that has less gives what it has
@@ -114,6 +114,8 @@ class LiveStream:
         if self._size is not None and self._size - self._taken > WAV_SLACK:
             whole = self._size / self._width / self.rate
             self.notes = (f"{name} was cut off: it ended after {seconds:,.3f} s of {whole:,.3f} s",)
+        elif self._size is not None and not is_chunk(self._pipe.at_once(9), self._size):
+            self.notes = (f"{name} goes on behind the {seconds:,.3f} s of its header, and that was not heard",)
         elif self._rest:
             note = (
                 f"{name} ended within a sample: {len(self._rest)} of {self._width} bytes ({self.channels} x "

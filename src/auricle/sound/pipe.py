@@ -42,6 +42,12 @@ class Pipe:
         self.taken += len(data)
         return data
 
+    def at_once(self, most: int) -> bytes:
+        """Up to `most` bytes that are there already; empty also where more may come."""
+        if not self._ahead and self._descriptor is not None and not select.select([self._descriptor], [], [], 0)[0]:
+            return b""
+        return self.some(most)
+
     def exactly(self, count: int) -> bytes:
         """`count` bytes; fewer only at the end of the stream."""
         parts = []

@@ -37,6 +37,12 @@ class Header(NamedTuple):
     size: int | None  # bytes of samples; None where the writer couldn't know, and the end of the stream is their end
 
 
+def is_chunk(head: bytes, before: int) -> bool:
+    """Whether what stands behind a chunk of so many bytes is another chunk, the end, or a byte that fills it up."""
+    head = head[before % 2 :][:4]
+    return len(head) < 4 or (head != b"RIFF" and head.decode("latin-1").isprintable() and head.isascii())
+
+
 def is_wav(head: bytes) -> bool:
     """Whether the first 12 bytes are those of a WAV."""
     return head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
