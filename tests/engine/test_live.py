@@ -320,6 +320,9 @@ def test_the_words_of_the_built_in_model() -> None:
     texts = [each.text for each in offline(model, cut(long, again), None, max_tokens=80)]
     assert again.text == " ".join(texts)
     assert texts[0] == text
+    with listen(model, None, max_tokens=80) as session:
+        session.feed(long)
+        assert "".join(chunk.text for chunk in session.stream()) == again.text
     assert len(texts) == 3
 
 
@@ -406,6 +409,17 @@ def test_a_question_about_a_clip_that_was_heard_reads_nothing_of_it_again(tmp_pa
     assert (asked.reused_clips, asked.reused_tokens) == (1, asked.prompt_tokens - 1)
     other = model.ask(Audio(sound[1:], RATE), QUESTION, max_tokens=TOKENS)
     assert (other.reused_clips, other.reused_tokens) == (0, len(listen(model)._frame.before))
+
+
+@pytest.mark.parametrize("instruction", [QUESTION, None], ids=["instruction", "transcript"])
+def test_clips_that_were_heard_are_not_encoded_again(tmp_path: Path, instruction: str | None) -> None:
+    """Whatever is asked about them, and wherever they stand."""
+    model, sound = made(tmp_path, cache_mb=100, max_seconds=2), noise(5 * RATE)
+    clips = cut(sound, heard(model, sound, instruction))
+    asked = model.ask(clips, "Who?", order="audio-first", max_tokens=TOKENS)
+    assert asked.reused_clips == len(clips) == 3
+    other = made(tmp_path / "other", max_seconds=2)
+    assert asked.tokens == other.ask(clips, "Who?", order="audio-first", max_tokens=TOKENS).tokens
 
 
 def test_a_session_reuses_what_a_question_has_read(tmp_path: Path) -> None:
@@ -816,6 +830,26 @@ def test_a_session_that_was_interrupted_while_it_heard_says_so(
             with pytest.raises(SoundError, match="the session was interrupted within a step and takes no more sound"):
                 use()
     assert heard(short, sound, instruction).tokens == expected
+
+
+def test_a_transcript_that_an_error_broke_off_keeps_what_was_written(
+    short: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    sound = noise(7 * RATE)
+    expected = heard(short, sound[: 4 * RATE], None)
+    with listen(short, None) as session:
+        session.feed(sound[: 5 * RATE])
+        monkeypatch.setattr(short.backend.family, "read", breaks)  # type: ignore[attr-defined]
+        with pytest.raises(KeyboardInterrupt):
+            session.feed(sound[5 * RATE :])
+        answer = session.answer()
+        with pytest.raises(SoundError, match="has given its answer"):
+            session.answer()
+    assert (answer.text, answer.tokens, answer.segments) == (expected.text, expected.tokens, expected.segments)
+    assert answer.notes[0] == "nothing was written down from 4.0 s on: an error came in between"
 
 
 @FEEDING
