@@ -50,7 +50,7 @@ class AnswerGoal:
         text = self._writer.add(token)
         if text:
             request.chunks.append(Chunk(text))
-        if self._writer.stopped or len(self._sampled) == self._budget:
+        if self._writer.stopped or len(self._sampled) >= self._budget:
             return self._finish(request, "stop" if self._writer.stopped else "length")
         return None
 

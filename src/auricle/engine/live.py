@@ -11,80 +11,27 @@ model's context. A transcript is written clip by clip, each in a prompt of its o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from auricle.engine.clips import Frame, OpenClip, Samples
 from auricle.engine.clock import Clock
-from auricle.engine.prefixes import Clip, Read
+from auricle.engine.prefixes import Read
 from auricle.engine.request import Begun, Goal, Request, Sound, Terms
 from auricle.engine.scheduler import Scheduler
 from auricle.errors import BusyError, OptionError, PromptError, SoundError
-from auricle.models.family import Family, Part, Prompt, PromptCache
+from auricle.models.family import Part, Prompt, PromptCache
 from auricle.sound.endpoint import Detector, open_detector
 from auricle.sound.energy import RATE as DETECTED_RATE
 from auricle.sound.live import Intake
-from auricle.types import Answer, Audio, Chunk, Listening, Message, Timings
+from auricle.types import Answer, Chunk, Listening, Timings
 
 MIN_PAUSE_S = 0.2  # in which one clip may end and the next begin
 FULL, BROKEN = "is full", "was interrupted within a step"
-
-Samples = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """The ids of a prompt around its clips."""
-
-    before: list[int]
-    between: list[int]
-    after: list[int]
-
-    @classmethod
-    def of(cls, family: Family, text: str) -> _Frame:
-        clip = Audio(np.zeros(1, dtype=np.float32), family.rate)
-        ids = family.prompt([Message("user", (text, clip, clip))], [1, 1]).ids
-        first, second = (place for place, id in enumerate(ids) if id == family.placeholder)
-        frame = cls(ids[:first], ids[first + 1 : second], ids[second + 1 :])
-        for tokens in ([3], [1, 2, 1]):
-            ids = family.prompt([Message("user", (text, *[clip] * len(tokens)))], tokens).ids
-            if ids != frame.around(tokens, family.placeholder):
-                raise PromptError(
-                    "the model's chat template changes with the number of clips, so it can't be read as they come"
-                )
-        return frame
-
-    def around(self, tokens: list[int], placeholder: int) -> list[int]:
-        """The whole prompt of clips of so many audio tokens."""
-        ids = list(self.before)
-        for number, count in enumerate(tokens):
-            ids += [*(self.between if number else []), *[placeholder] * count]
-        return ids + self.after
-
-
-class _OpenClip:
-    """The clip that is being heard."""
-
-    def __init__(self, family: Family, start_s: float) -> None:
-        ear = family.ear()
-        assert ear is not None, "see `Session`"
-        self.ear, self.start_s, self.digest = ear, start_s, hashlib.blake2b(digest_size=16)
-        self.tokens: list[torch.Tensor] = []
-
-    def hear(self, samples: Samples, *, last: bool = False) -> torch.Tensor:
-        self.digest.update(np.ascontiguousarray(samples).data)
-        self.tokens.append(self.ear.hear(samples, last=last))
-        return self.tokens[-1]
-
-    def sound(self, family: Family, source: str) -> Sound:
-        """As a prompt's clip; its samples are not kept."""
-        length = np.broadcast_to(np.float32(0), self.ear.samples)
-        return Sound(Audio(length, family.rate, source, self.start_s), Clip(self.digest.digest(), self.ear.tokens))
 
 
 class Session:
@@ -104,7 +51,7 @@ class Session:
         if self._family.ear() is None:
             raise OptionError("this model's encoder needs the whole of a clip at once and can't listen live: use ask")
         self._goal_of, self._each_clip = goal_of, each_clip
-        self._frame = _Frame.of(self._family, text)
+        self._frame = Frame.of(self._family, text)
         self._rate = self._family.rate
         assert self._rate == DETECTED_RATE, "detectors know no other, and no family has another"
         given = self._rate if listening.rate is None else listening.rate
@@ -144,7 +91,7 @@ class Session:
             self._instructed = self._cache.fork(self._cache.length)
             # Kept, since after a long session its beginning can't be had from its end.
             prefixes.keep(Read(keys[:-1], self._instructed))
-        self._clip = _OpenClip(self._family, 0.0)
+        self._clip = OpenClip(self._family, 0.0)
         self._opened = True
         return self
 
@@ -326,7 +273,7 @@ class Session:
                 self._cache = self._instructed.fork(self._instructed.length)
         else:
             self._done.append(sound)
-        self._clip = _OpenClip(self._family, self._heard / self._rate)
+        self._clip = OpenClip(self._family, self._heard / self._rate)
 
     def _fits(self, samples: int) -> bool:
         """Whether the context holds so much more, and an answer; a clip may end within."""
