@@ -23,7 +23,7 @@ from auricle.engine.clock import Clock
 from auricle.engine.prefixes import Read
 from auricle.engine.request import Begun, Goal, Request, Sound, Terms
 from auricle.engine.scheduler import Scheduler
-from auricle.errors import BusyError, OptionError, PromptError, SoundError
+from auricle.errors import OptionError, PromptError, SoundError
 from auricle.models.family import Part, Prompt, PromptCache
 from auricle.sound.endpoint import Detector, open_detector
 from auricle.sound.energy import RATE as DETECTED_RATE
@@ -161,7 +161,7 @@ class Session:
                 cache.truncate(cache.length - len(self._frame.between))
                 counts.pop()
             request = self._request(counts, [], Begun(cache, nothing), Terms(reuse=False))
-            texts.append(self._scheduler.result(self._handed_in(request)).text)
+            texts.append(self._scheduler.result(self._scheduler.submit_when_free(request)).text)
         return " ".join(text for text in texts if text)
 
     def answer(self) -> Answer:
@@ -204,7 +204,7 @@ class Session:
             yield Chunk("", self._whole(None, notes))
             return
         between = " " if self.text else ""  # the last clip's text and those before it
-        for chunk in self._scheduler.chunks(self._handed_in(request)):
+        for chunk in self._scheduler.chunks(self._scheduler.submit_when_free(request)):
             if chunk.answer is not None:
                 chunk = replace(chunk, answer=self._whole(chunk.answer, notes))
             elif between and chunk.text.strip():
@@ -267,7 +267,7 @@ class Session:
         sound = self._heard_clip()
         if self._each_clip:
             request = self._request([sound.clip.tokens], [sound], Begun(self._cache, tokens), Terms())
-            self._answers.append(self._scheduler.result(self._handed_in(request)))
+            self._answers.append(self._scheduler.result(self._scheduler.submit_when_free(request)))
             with self._scheduler.alone():
                 assert self._instructed is not None, "the session is open"
                 self._cache = self._instructed.fork(self._instructed.length)
@@ -332,14 +332,6 @@ class Session:
     ) -> Request:
         prompt = Prompt(self._frame.around(counts, self._family.placeholder), [])
         return Request(self._family, self._goal_of(prompt), prompt, sounds, terms, begun=begun, clock=clock)
-
-    def _handed_in(self, request: Request) -> Request:
-        """Waits while the queue is full: what was heard can't be said again."""
-        while True:
-            try:
-                return self._scheduler.submit(request)
-            except BusyError:
-                self._scheduler.advance(request)  # so that the others get done
 
     def _whole(self, last: Answer | None, notes: list[str]) -> Answer:
         """The answers of all clips as one."""

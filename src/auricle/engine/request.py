@@ -108,13 +108,6 @@ class Request:
         return self.cache is not None and self.cache.length >= len(self.prompt.ids)
 
     @property
-    def remaining_s(self) -> float | None:
-        """Until its time is up; None is for ever."""
-        if self.terms.timeout_s is None:
-            return None
-        return self.clock.started + self.terms.timeout_s - time.perf_counter()
-
-    @property
     def segments(self) -> tuple[Segment, ...]:
         return tuple(sound.segment for sound in self.sounds)
 
@@ -139,11 +132,11 @@ class Request:
                 self.error = error
 
     def fail_if_overdue(self) -> None:
-        remaining = self.remaining_s
-        if remaining is not None and remaining <= 0:
+        timeout_s = self.terms.timeout_s
+        if timeout_s is not None and time.perf_counter() - self.clock.started >= timeout_s:
             self.fail(
                 DeadlineError(
-                    f"the request was not done within its {self.terms.timeout_s:g} s: give it more (timeout_s), "
+                    f"the request was not done within its {timeout_s:g} s: give it more (timeout_s), "
                     "ask for fewer tokens, or send fewer requests at once"
                 )
             )

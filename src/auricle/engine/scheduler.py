@@ -68,6 +68,14 @@ class Scheduler:
             self._queue.sort(key=lambda waiting: waiting[:2])
         return request
 
+    def submit_when_free(self, request: Request) -> Request:
+        """Hands in a request, after waiting for room in the queue: for what can't be said again."""
+        while True:
+            try:
+                return self.submit(request)
+            except BusyError:
+                self.advance(request)  # so that the others get done
+
     def cancel(self, request: Request) -> None:
         """Gives a request up, if it is not done. Whoever waits for it gets a CancelledError."""
         request.fail(CancelledError("the request was cancelled before its answer was done"))
