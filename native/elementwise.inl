@@ -107,6 +107,18 @@ void gelu_product(const float* gate, const float* up, float* dst, int count) {
 }
 
 template <class T>
+void silu_product(const float* gate, const float* up, float* dst, int count) {
+    using F = typename T::F;
+    const F one = T::set(1.0f);
+    for (int i = 0; i < count; i += kLanes) {
+        const int n = count - i;
+        const F x = load_part<T>(gate + i, n);
+        const F silu = T::div(x, T::add(one, exponential<T>(T::mul(x, T::set(-1.0f)))));
+        store_part<T>(dst + i, T::mul(silu, load_part<T>(up + i, n)), n);
+    }
+}
+
+template <class T>
 void rotate(float* x, const float* cos, const float* sin, int dim) {
     const int half = dim / 2;
     for (int i = 0; i < half; i += kLanes) {

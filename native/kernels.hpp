@@ -23,6 +23,7 @@ struct Output {
     const float* bias = nullptr;
     Range range = {};
     int row = 0, column = 0;
+    bool add = false;  // to what is there
 };
 
 // Keys and values of one layer and request, of every key-value head, in the words that attention.inl describes.
@@ -67,6 +68,7 @@ struct Kernels {
     void (*rms_norm)(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps, bool add,
                      float scale);
     void (*gelu_product)(const float* gate, const float* up, float* dst, int count);  // gelu(gate) * up, tanh form
+    void (*silu_product)(const float* gate, const float* up, float* dst, int count);  // silu(gate) * up
     void (*rotate)(float* x, const float* cos, const float* sin, int dim);            // pairs (i, i + dim / 2)
     void (*convert)(const float* x, void* to, Dtype dtype, int count);
     void (*soft_cap)(float* x, float cap, int64_t count);  // cap * tanh(x / cap)

@@ -134,22 +134,30 @@ class Bound {
         vocabulary_ = std::min(vocabulary_, from.rows);
         program_.lookup(from, slice(to), factor, absent);
     }
-    void linear(Place from, const std::vector<std::pair<Matrix, Place>>& matrices) {
+    // No `biases`, or one for each matrix, which may be none.
+    void linear(Place from, const std::vector<std::pair<Matrix, Place>>& matrices,
+                const std::vector<std::optional<Floats>>& biases, bool add) {
         expect(!matrices.empty(), "a product needs a matrix");
-        std::vector<std::pair<Packed, Slice>> products;
-        for (const auto& [matrix, to] : matrices) {
-            products.push_back({packed(matrix), slice(to)});
-            check(from, products.front().first.in);
-            check(to, products.back().first.out);
-            expect(products.back().first.in == products.front().first.in, "the matrices have different inputs");
+        expect(biases.empty() || biases.size() == matrices.size(), "there are biases for some matrices only");
+        std::vector<Product> products;
+        for (size_t i = 0; i < matrices.size(); i++) {
+            const Packed w = packed(matrices[i].first);
+            const Place to = matrices[i].second;
+            const std::optional<Floats> bias = biases.empty() ? std::nullopt : biases[i];
+            products.push_back({w, slice(to), bias ? bias->data() : nullptr});
+            check(from, w.in), check(to, w.out);
+            expect(w.in == products.front().w.in, "the matrices have different inputs");
+            expect(!bias || static_cast<int>(bias->size()) == w.out, "a bias has one number for each output");
         }
-        program_.linear(slice(from), products);
+        program_.linear(slice(from), products, add);
     }
-    void gated(Place from, const Matrix& gate, const Matrix& up, const Matrix& down, Place to) {
+    void gated(Place from, const Matrix& gate, const Matrix& up, const Matrix& down, Place to, const std::string& kind,
+               bool add) {
         const Packed g = packed(gate), u = packed(up), d = packed(down);
         check(from, g.in), check(to, d.out);
         expect(g.in == u.in && g.out == u.out && g.out == d.in && g.bits == u.bits, "gate, up and down don't fit together");
-        program_.gated(slice(from), g, u, d, slice(to));
+        expect(kind == "gelu" || kind == "silu", "a gate is gelu or silu");
+        program_.gated(slice(from), g, u, d, slice(to), kind == "gelu" ? Gate::gelu : Gate::silu, add);
     }
     void rms_norm(Place from, Place to, int width, int groups, std::optional<Floats> weight, float eps, bool add,
                   float scale) {
@@ -254,9 +262,10 @@ NB_MODULE(_native, m) {
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
         // What a program keeps pointers to must not be a converted copy.
         .def("lookup", &Bound::lookup, nb::arg("rows").noconvert(), nb::arg("to"), nb::arg("factor"), nb::arg("absent"))
-        .def("linear", &Bound::linear, nb::arg("x"), nb::arg("matrices").noconvert())
+        .def("linear", &Bound::linear, nb::arg("x"), nb::arg("matrices").noconvert(),
+             nb::arg("biases").noconvert() = std::vector<std::optional<Floats>>{}, nb::arg("add") = false)
         .def("gated", &Bound::gated, nb::arg("x"), nb::arg("gate").noconvert(), nb::arg("up").noconvert(),
-             nb::arg("down").noconvert(), nb::arg("to"))
+             nb::arg("down").noconvert(), nb::arg("to"), nb::arg("kind") = "gelu", nb::arg("add") = false)
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
              nb::arg("weight").noconvert().none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
         .def("gelu_product", &Bound::gelu_product)

@@ -210,7 +210,9 @@ void write(const Packed& w, const float* sums, int row, int rows, int block, int
             auto y = T::load(sums + (r * blocks + v) * kLanes);
             if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
             const size_t at = (row + r - to.row) * to.stride + column - to.column;
-            store_as<T>(to.data, to.dtype, at, clip<T>(y, to.range), n);
+            y = clip<T>(y, to.range);
+            if (to.add) y = T::add(y, load_as<T>(to.data, to.dtype, at, n));
+            store_as<T>(to.data, to.dtype, at, y, n);
         }
 }
 

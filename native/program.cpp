@@ -192,19 +192,19 @@ void Program::lookup(const Table& table, Slice to, float factor, int64_t absent)
         });
 }
 
-void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products) {
-    quantise(from, products.front().first.in);
+void Program::linear(Slice from, const std::vector<Product>& products, bool add_to) {
+    quantise(from, products.front().w.in);
     add(
         [=](const Pass& pass) {
             int n = 0;
-            for (const auto& product : products) n += product_items(product.first, pass.rows);
+            for (const auto& product : products) n += product_items(product.w, pass.rows);
             return n;
         },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
-            for (const auto& [w, to] : products) {
+            for (const auto& [w, to, bias] : products) {
                 const int n = product_items(w, pass.rows);
                 if (item < n) {
-                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer)};
+                    const Output output{at(to, 0), Dtype::f32, stride(to.buffer), bias, {}, 0, 0, add_to};
                     return product_item(w, view(inputs_, w.groups()), pass.rows, output, item, scratch);
                 }
                 item -= n;
@@ -212,7 +212,8 @@ void Program::linear(Slice from, const std::vector<std::pair<Packed, Slice>>& pr
         });
 }
 
-void Program::gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to) {
+void Program::gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to, Gate kind,
+                    bool add_to) {
     quantise(from, gate.in);
     reserve(gated_, down.groups());
     const size_t wide = round_up(gate.out, kLanes);
@@ -221,7 +222,8 @@ void Program::gated(Slice from, const Packed& gate, const Packed& up, const Pack
     add(
         [=](const Pass& pass) { return product_items(gate, pass.rows) * (pass.rows > kFewRows ? 1 : 2); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
-            if (pass.rows > kFewRows) return gated_panel(gate, up, piece_of(gate, pass.rows, item), down.groups(), scratch);
+            if (pass.rows > kFewRows)
+                return gated_panel(gate, up, piece_of(gate, pass.rows, item), down.groups(), kind, scratch);
             const int n = product_items(gate, pass.rows);
             const Output output{gates_.data() + item / n * kFewRows * wide, Dtype::f32, wide};
             product_item(item < n ? gate : up, view(inputs_, gate.groups()), pass.rows, output, item % n, scratch);
@@ -231,17 +233,18 @@ void Program::gated(Slice from, const Packed& gate, const Packed& up, const Pack
             const int pieces = pieces_of(gate.out, kGateColumns), row = item / pieces;
             const int column = item % pieces * kGateColumns, width = std::min(kGateColumns, gate.out - column);
             float* gates = gates_.data() + row * wide + column;
-            gate_and_quantise(gates, gates + kFewRows * wide, width, row, column, down.groups());
+            gate_and_quantise(gates, gates + kFewRows * wide, width, row, column, down.groups(), kind);
         });
     add([=](const Pass& pass) { return product_items(down, pass.rows); },
         [=, this](const Pass& pass, int item, Scratch& scratch) {
-            const Output output{at(to, 0), Dtype::f32, stride(to.buffer)};
+            const Output output{at(to, 0), Dtype::f32, stride(to.buffer), nullptr, {}, 0, 0, add_to};
             product_item(down, view(gated_, down.groups()), pass.rows, output, item, scratch);
         });
 }
 
 // Of many rows, a panel of both matrices stays in the caches until it is quantised.
-void Program::gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Scratch& scratch) {
+void Program::gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Gate kind,
+                          Scratch& scratch) {
     const int column = piece.block * kLanes, width = std::min(piece.blocks * kLanes, gate.out - column);
     const size_t stride = static_cast<size_t>(piece.blocks) * kLanes, size = stride * piece.rows;
     float* sums = scratch.floats(kPanelScratch + 2 * size);
@@ -251,14 +254,14 @@ void Program::gated_panel(const Packed& gate, const Packed& up, const Piece& pie
         k_.product(*w, view(inputs_, w->groups()), piece.row, piece.rows, piece.block, piece.blocks, output, sums);
     }
     for (int r = 0; r < piece.rows; r++)
-        gate_and_quantise(gates + r * stride, ups + r * stride, width, piece.row + r, column, groups);
+        gate_and_quantise(gates + r * stride, ups + r * stride, width, piece.row + r, column, groups, kind);
 }
 
-// gelu(gates) * ups into columns [column, column + width) of what `down` takes.
-void Program::gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups) {
+// gelu(gates) * ups, or silu, into columns [column, column + width) of what `down` takes.
+void Program::gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups, Gate kind) {
     Quantised part = view(gated_, groups);
     part.q += column, part.scales += column / kGroup, part.sums += column / kGroup;
-    k_.gelu_product(gates, ups, gates, width);
+    (kind == Gate::gelu ? k_.gelu_product : k_.silu_product)(gates, ups, gates, width);
     k_.quantise(gates, Dtype::f32, width, {}, row, part);
 }
 

@@ -48,6 +48,16 @@ struct Pass {
     void add(const Row& next, int64_t id);
 };
 
+// One matrix of a product, and where its outputs go.
+struct Product {
+    Packed w;
+    Slice to;
+    const float* bias = nullptr;
+};
+
+// What a gated block does to its gates.
+enum class Gate { gelu, silu };
+
 // An embedding table of packed rows (auricle/quant/table.py): int8 with a float for each row, or int4 with a half for
 // each group of 32, whose first 16 inputs are low nibbles and whose others are high ones.
 struct Table {
@@ -74,9 +84,10 @@ class Program {
 
     // The tokens' rows times `factor`. Without text, the row of `absent`, or if that is negative, what is there stays.
     void lookup(const Table& table, Slice to, float factor, int64_t absent);
-    void linear(Slice from, const std::vector<std::pair<Packed, Slice>>& products);
-    // The gated block of a decoder layer: (gelu(x gate) * (x up)) down.
-    void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to);
+    // With `add`, outputs are added to what is there.
+    void linear(Slice from, const std::vector<Product>& products, bool add);
+    // The gated block of a decoder layer: (gelu(x gate) * (x up)) down, or silu.
+    void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to, Gate kind, bool add);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
     void gelu_product(Slice gate, Slice up, Slice to, int width);
     // Cosines of each position's `half` angles, then their sines: (rows, 2 * half). The angles are position * inverse.
@@ -117,8 +128,8 @@ class Program {
     };
     void reserve(Held& held, int groups);
     void quantise(Slice from, int width);
-    void gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Scratch& scratch);
-    void gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups);
+    void gated_panel(const Packed& gate, const Packed& up, const Piece& piece, int groups, Gate kind, Scratch& scratch);
+    void gate_and_quantise(float* gates, const float* ups, int width, int row, int column, int groups, Gate kind);
 
     const int max_rows_, max_wanted_;
     const Kernels& k_;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +66,77 @@ def test_tensors_are_mapped_not_read(e2b: Path) -> None:
     checkpoint = Checkpoint(e2b)
     tensor = checkpoint.tensor("model.language_model.embed_tokens_per_layer.weight")
     assert mapped_file(maps, tensor.data_ptr()) == str((e2b / WEIGHTS).resolve())
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "float16", "bfloat16", "float32", "int64", "float64"])
+def test_every_type_of_numbers(tmp_path: Path, dtype: str) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "any"}')
+    numbers = (torch.arange(24).view(2, 3, 4) % 7).to(getattr(torch, dtype))
+    saved = {"a": numbers, "scalar": numbers[1, 2, 3].clone(), "empty": numbers[:0].clone()}
+    save_file(saved, tmp_path / WEIGHTS)
+    checkpoint = Checkpoint(tmp_path)
+    for name, expected in saved.items():
+        assert checkpoint.tensor(name).dtype == expected.dtype
+        assert torch.equal(checkpoint.tensor(name), expected)
+
+
+def test_tensors_that_are_not_aligned_are_read_all_the_same(tmp_path: Path) -> None:
+    """The safetensors library writes none such; others may."""
+    (tmp_path / "config.json").write_text('{"model_type": "any"}')
+    numbers = torch.arange(5, dtype=torch.float32)
+    header = json.dumps(
+        {
+            "odd": {"dtype": "U8", "shape": [3], "data_offsets": [0, 3]},
+            "numbers": {"dtype": "F32", "shape": [5], "data_offsets": [3, 23]},
+        }
+    ).encode()
+    content = struct.pack("<Q", len(header)) + header + bytes([1, 2, 3]) + numbers.numpy().tobytes()
+    (tmp_path / WEIGHTS).write_bytes(content)
+    found = Checkpoint(tmp_path).tensor("numbers")
+    assert torch.equal(found, numbers)
+    assert found.data_ptr() % 4 == 0
+
+
+def test_what_is_written_to_a_tensor_does_not_reach_the_file(copied: Path) -> None:
+    before = (copied / WEIGHTS).read_bytes()
+    tensor = Checkpoint(copied).tensor("model.language_model.norm.weight")
+    tensor.fill_(7.0)
+    assert (copied / WEIGHTS).read_bytes() == before
+    assert not torch.equal(Checkpoint(copied).tensor("model.language_model.norm.weight"), tensor)
+
+
+def test_a_thousand_tensors_take_a_few_file_descriptors(tmp_path: Path) -> None:
+    """A process may have 1024; those of a released model are 2,000."""
+    here = Path("/proc/self/fd")
+    if not here.exists():
+        pytest.skip("no /proc/self/fd on this system")
+    (tmp_path / "config.json").write_text('{"model_type": "any"}')
+    saved = {f"model.{part}.layers.{i}.x": torch.full((3,), float(i)) for i in range(600) for part in "ab"}
+    save_file(saved, tmp_path / WEIGHTS)
+    checkpoint, before = Checkpoint(tmp_path), len(list(here.iterdir()))
+    tensors = {name: checkpoint.tensor(name) for name in saved}
+    assert len(list(here.iterdir())) - before < 8
+    assert all(torch.equal(tensors[name], expected) for name, expected in saved.items())
+
+
+def test_a_part_that_nobody_uses_is_not_mapped(tmp_path: Path) -> None:
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps on this system")
+    (tmp_path / "config.json").write_text('{"model_type": "any"}')
+    large, small = torch.ones(500_000), torch.ones(10)
+    save_file({"model.a.small": small, "model.b.large": large, "model.c.small": small * 2}, tmp_path / WEIGHTS)
+    checkpoint = Checkpoint(tmp_path)
+    kept = [checkpoint.tensor("model.a.small"), checkpoint.tensor("model.c.small")]
+    assert mapped_bytes(maps, tmp_path / WEIGHTS) <= 4 * resource.getpagesize()
+    kept.append(checkpoint.tensor("model.b.large"))
+    assert mapped_bytes(maps, tmp_path / WEIGHTS) >= large.nbytes
+
+
+def mapped_bytes(maps: Path, file: Path) -> int:
+    """How much of a file this process has mapped."""
+    spans = [line.split()[0] for line in maps.read_text().splitlines() if line.endswith(str(file.resolve()))]
+    return sum(int(span.split("-")[1], 16) - int(span.split("-")[0], 16) for span in spans)
 
 
 def mapped_file(maps: Path, address: int) -> str:
@@ -188,16 +261,43 @@ def test_a_shape_that_does_not_fit_its_bytes(copied: Path) -> None:
 
 
 def test_tensors_that_overlap(copied: Path) -> None:
-    """What our reading of the header lets through and the library refuses is one line all the same."""
     first, second = "model.language_model.layers.0.input_layernorm.weight", "model.language_model.norm.weight"
 
     def change(header: dict[str, Any]) -> None:
         header[first]["data_offsets"] = header[second]["data_offsets"]
 
     rewrite_header(copied / WEIGHTS, change)
-    text = message(lambda: Checkpoint(copied).tensor(first))
+    text = message(lambda: Checkpoint(copied).tensors)
     assert str(copied / WEIGHTS) in text
-    assert "damaged" in text
+    assert "is damaged" in text
+    assert "what is before it ends at" in text
+
+
+def test_tensors_with_a_gap_between_them(copied: Path) -> None:
+    def change(header: dict[str, Any]) -> None:
+        del header["model.language_model.norm.weight"]
+
+    rewrite_header(copied / WEIGHTS, change)
+    assert "what is before it ends at" in message(lambda: Checkpoint(copied).tensors)
+
+
+@pytest.mark.parametrize(
+    "offsets", [[-256, 0], [256, 0], [0], [0, 256, 512], [0.0, 256.0], ["0", "256"], None, [True, 2]]
+)
+def test_offsets_that_are_none(copied: Path, offsets: Any) -> None:
+    def change(header: dict[str, Any]) -> None:
+        header["model.language_model.norm.weight"]["data_offsets"] = offsets
+
+    rewrite_header(copied / WEIGHTS, change)
+    assert str(copied / WEIGHTS) in message(lambda: Checkpoint(copied).tensors)
+
+
+def test_a_file_that_was_cut_off_after_its_header_was_read(copied: Path) -> None:
+    checkpoint = Checkpoint(copied)
+    names = list(checkpoint.tensors)
+    with (copied / WEIGHTS).open("r+b") as file:
+        file.truncate(100)
+    assert "can't be mapped" in message(lambda: [checkpoint.tensor(name) for name in names])
 
 
 def test_an_unknown_type_of_numbers(copied: Path) -> None:
@@ -205,7 +305,8 @@ def test_an_unknown_type_of_numbers(copied: Path) -> None:
         header["model.language_model.norm.weight"]["dtype"] = "F12"
 
     rewrite_header(copied / WEIGHTS, change)
-    assert "damaged" in message(lambda: Checkpoint(copied).tensor("model.language_model.norm.weight"))
+    text = message(lambda: Checkpoint(copied).tensor("model.language_model.norm.weight"))
+    assert "model.language_model.norm.weight has numbers of an unknown type 'F12'" in text
 
 
 # --- shards
@@ -232,3 +333,27 @@ def test_an_index_that_points_out_of_the_folder(copied: Path, name: str) -> None
     save_file({"x": torch.zeros(1)}, copied.parent / "outside.safetensors")
     write_index(copied, {"x": name})
     assert INDEX in message(lambda: Checkpoint(copied).tensors)
+
+
+# --- which weights these are
+
+
+def test_a_folder_is_told_by_what_is_in_it(e2b: Path, copied: Path) -> None:
+    first = Checkpoint(e2b).revision()
+    assert first.startswith("sha256:")
+    assert Checkpoint(copied).revision() == first  # wherever it lies
+    config = (copied / "config.json").read_text()
+    (copied / "config.json").write_text(config + " ")
+    assert Checkpoint(copied).revision() != first
+    (copied / "config.json").write_text(config)
+    trained = {name: tensor * 1.001 for name, tensor in load_file(e2b / WEIGHTS).items()}
+    save_file(trained, copied / WEIGHTS, metadata={"format": "pt"})  # the same header and size
+    assert (copied / WEIGHTS).stat().st_size == (e2b / WEIGHTS).stat().st_size
+    assert Checkpoint(copied).revision() != first
+
+
+def test_a_snapshot_of_the_hub_is_told_by_its_commit(e2b: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = tmp_path / "models--a--b" / "snapshots" / commit
+    shutil.copytree(e2b, snapshot)
+    assert Checkpoint(snapshot).revision() == commit

@@ -22,8 +22,17 @@ SMALL_FILES = {  # of a checkpoint, as far as the hub is concerned
     "model.safetensors": b"weights " * 1000,
     "tokenizer.json": b"{}",
     "chat_template.jinja": b"{{ bos_token }}",
+    "tokenizer.model": b"pieces",
+    "vocab.txt": b"a",
+    "merges.txt": b"a b",
+    "qwen.tiktoken": b"a 0",
 }
-USELESS_FILES = {"pytorch_model.bin": b"pickle", "README.md": b"read me", "model.gguf": b"another engine's"}
+USELESS_FILES = {
+    "pytorch_model.bin": b"pickle",
+    "README.md": b"read me",
+    "model.gguf": b"another engine's",
+    "consolidated.safetensors": b"the weights again",
+}
 
 
 def message(name: str, **options: bool) -> str:
@@ -64,6 +73,8 @@ def test_a_folder_that_exists_is_taken_as_it_is(tmp_path: Path) -> None:
     folder.mkdir()
     assert ModelName.parse(str(folder), BACKENDS) == ModelName(str(folder))
     assert find(ModelName(str(folder))) == folder
+    behind = f"transformers:{folder}"
+    assert ModelName.parse(behind, BACKENDS) == ModelName(str(folder), "transformers")
 
 
 def test_an_unknown_backend_names_the_known() -> None:

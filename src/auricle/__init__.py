@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from auricle.types import Audio as Audio
     from auricle.types import CacheUse as CacheUse
     from auricle.types import Chunk as Chunk
+    from auricle.types import Embedding as Embedding
+    from auricle.types import Extraction as Extraction
+    from auricle.types import HiddenStates as HiddenStates
+    from auricle.types import Label as Label
+    from auricle.types import Labels as Labels
     from auricle.types import Message as Message
     from auricle.types import Sampling as Sampling
     from auricle.types import Scheduling as Scheduling
@@ -36,6 +41,11 @@ _HOMES = {
         "Audio",
         "CacheUse",
         "Chunk",
+        "Embedding",
+        "Extraction",
+        "HiddenStates",
+        "Label",
+        "Labels",
         "Message",
         "Sampling",
         "Scheduling",

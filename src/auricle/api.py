@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from auricle.backends import BACKENDS, open_backend
-from auricle.errors import AuricleError, OptionError
+from auricle.errors import AuricleError, OptionError, UnsupportedError
 from auricle.hub import ModelName
 from auricle.sound.decode import decode, from_samples
 from auricle.sound.segment import segment
@@ -27,6 +29,13 @@ from auricle.types import (
     Audio,
     CacheUse,
     Chunk,
+    Embedding,
+    Extraction,
+    ExtractionOptions,
+    HiddenStates,
+    Label,
+    Labels,
+    Layers,
     Listening,
     Message,
     Order,
@@ -34,6 +43,7 @@ from auricle.types import (
     SamplingOptions,
     Scheduling,
     Scores,
+    StageShape,
     TermOptions,
     Transcript,
     TranscriptSegment,
@@ -50,6 +60,7 @@ Sound: TypeAlias = str | Path | bytes | Audio
 """A file's path, a file's bytes, or samples that are already an Audio."""
 
 CACHE_MB = 256.0  # by default, for what earlier requests computed
+CLASSIFY_QUESTION = "What is heard in this audio?"
 TRANSCRIBE_TOKENS = 440  # the default limit for one piece of at most 30 s: fast speech has about 5 words a second
 
 
@@ -61,6 +72,7 @@ def load(
     threads: int | None = None,
     cache_mb: float = CACHE_MB,
     scheduling: Scheduling | None = None,
+    encoder_only: bool = False,
 ) -> Model:
     """Loads a model.
 
@@ -73,18 +85,25 @@ def load(
         cache_mb: megabytes for what earlier requests computed: encoded sound, and what was read of prompts. 0 keeps
             nothing.
         scheduling: how many requests are answered at once, and how many may wait.
+        encoder_only: load what turns sound into audio tokens, and map nothing of the language model. Such a model can
+            `embed` from any stage but "llm", and nothing else.
 
     Raises:
         HubError: there is no such model, or it can't be fetched.
         CheckpointError: its folder is incomplete, damaged, or of a model type that doesn't run here.
         DeviceError: the device is not there.
         OptionError: an option is outside its range.
+        UnsupportedError: an option is not one of this backend.
     """
     model = ModelName.parse(name, tuple(BACKENDS))
     if not 0 <= cache_mb < math.inf:
         raise OptionError(f"cache_mb is {cache_mb}; it must be a number from 0 up (0 keeps nothing)")
-    backend = open_backend(model, device=device, dtype=dtype, threads=threads, cache_mb=cache_mb, scheduling=scheduling)
-    return Model(name, backend)
+    settings: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads, "cache_mb": cache_mb}
+    if encoder_only:
+        if model.backend != "native":
+            raise UnsupportedError(f"encoder_only is of the native backend, and {name!r} names another: leave it out")
+        settings["encoder_only"] = True
+    return Model(name, open_backend(model, scheduling=scheduling, **settings))
 
 
 class Model:
@@ -196,6 +215,52 @@ class Model:
         ask = self._ask([user_message(audio, question, order)], cast("AskOptions", options))
         return self.backend.score(ask, choices)
 
+    def classify(
+        self,
+        audio: Sound,
+        labels: Sequence[str] | None = None,
+        question: str = CLASSIFY_QUESTION,
+        *,
+        order: Order = "text-first",
+        **options: Unpack[TermOptions],
+    ) -> Labels:
+        """How probable each of some labels is for a sound: `labels.best`, `labels.probabilities`.
+
+        A model with a classification head has labels of its own. Any other is asked, and the labels are scored as its
+        answers (`score`): their probabilities are shares among them, and say nothing of what is not among them.
+
+        Args:
+            audio: one sound. Of one that is longer than a clip, a head gives the mean over its pieces.
+            labels: to choose from; None takes the model's own. With a head, those of its own that are wanted.
+            question: what to ask a model without a head; the labels are named behind it.
+            options: zero_audio, priority, timeout_s.
+
+        Raises:
+            The errors of `score`; OptionError also for a label that the head does not have.
+            UnsupportedError: the model has no labels, and none are given; or it can't be asked.
+        """
+        if labels is not None and (isinstance(labels, str) or not labels):
+            raise OptionError(f"labels is {labels!r}; it must be a list of labels, such as ['speech', 'music']")
+        blank = next((label for label in labels or () if not isinstance(label, str) or not label.strip()), None)
+        if blank is not None:
+            raise OptionError(f"labels has {blank!r}, which is no label: give the words of one")
+        sound = read_sound(audio, self.backend.rate)
+        own = self.backend.classify(self._bare(sound, cast("AskOptions", options)))
+        if own is not None:
+            return own if labels is None else _chosen(own, labels)
+        if labels is None:
+            raise UnsupportedError(
+                f"{self.name} has no labels of its own: give some (labels), or use a model with a classification head"
+            )
+        if not question.strip():
+            raise OptionError("the question is empty: say what to ask about the sound")
+        asked = f"{question.strip()} Answer with one of: {', '.join(labels)}."
+        scores = self.score(sound, labels, asked, order=order, **options)
+        shares = sorted(scores.probabilities.items(), key=lambda share: -share[1])
+        clips = len(scores.segments)
+        notes = (f"{sound.source} was cut at pauses into {clips} clips, heard together",) if clips > 1 else ()
+        return Labels(tuple(Label(*share) for share in shares), scores.segments, scores.timings, notes=notes)
+
     def listen(
         self,
         instruction: str | None = None,
@@ -259,7 +324,9 @@ class Model:
         """As `transcribe`, yielding each piece as soon as it and those before it are written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
         pieces = self._pieces(read_sound(audio, self.backend.rate))
-        answers = self.ask_many(((piece, transcription_prompt(language)) for piece in pieces), **options)
+        answers = self.backend.transcribe_many((partial(self._bare, piece, options) for piece in pieces), language)
+        if answers is None:
+            answers = self.ask_many(((piece, transcription_prompt(language)) for piece in pieces), **options)
         for piece, answer in zip(pieces, answers, strict=True):
             if isinstance(answer, AuricleError):
                 raise answer
@@ -268,9 +335,75 @@ class Model:
             yield TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
 
     @property
+    def stages(self) -> dict[str, StageShape]:
+        """Where vectors can be taken from, and what comes of it: see `embed`."""
+        return dict(self.backend.stages)
+
+    def embed(self, audio: Sound, **options: Unpack[ExtractionOptions]) -> Embedding:
+        """What a sound looks like inside the model: vectors, each with its start and end in seconds.
+
+        Args:
+            audio: a path, bytes, or `Audio` of any rate and length. What is longer than the model takes as one clip
+                (30 s) is heard in overlapping chunks, joined on the time axis.
+            options: the fields of `Extraction`: stage ("encoder", "tower", "projector", "llm"; `stages` has their
+                shapes), layers ("-1", "0,4,-1", "8:24:4", "all"), tokens ("audio", "text", "last", "all"), pooling
+                ("none", "mean", "max", "last", "window=SECONDS"), prompt and order (of stage "llm"), overlap, dtype.
+
+        Raises:
+            SoundError: the sound can't be read, is too short, or not finite.
+            OptionError: an option is outside its range; a stage or layer that doesn't exist names those that do.
+            PromptError: the prompt does not fit the model's context.
+            UnsupportedError: the backend can't look inside its model.
+        """
+        return self.embed_many([audio], **options)[0]
+
+    def embed_many(self, audios: Sequence[Sound], **options: Unpack[ExtractionOptions]) -> list[Embedding]:
+        """As `embed`, of several sounds computed together. The same list gives the same bits."""
+        extraction = Extraction(**options)
+        return self.backend.embed([read_sound(audio, self.backend.rate) for audio in audios], extraction)
+
+    def read(self, audio: Sound) -> Audio:
+        """A sound as the model takes it, decoded and checked: what `embed` gets so, it does not refuse."""
+        read = read_sound(audio, self.backend.rate)
+        self.backend.check(read)
+        return read
+
+    def hidden_states(
+        self,
+        audio: Sound | Sequence[Sound],
+        question: str = DEFAULT_QUESTION,
+        *,
+        layers: Layers = "all",
+        order: Order = "text-first",
+    ) -> HiddenStates:
+        """What the decoder's layers give for every position of a prompt, in one forward pass, each position labelled.
+
+        Args:
+            audio, question, order: as for `stream`; a sound longer than a clip is cut at pauses.
+            layers: as for `embed`: 0 is the embeddings, n what block n gives, the last comes after the final norm.
+
+        Raises:
+            The errors of `embed`.
+        """
+        return self.backend.hidden_states(self._ask([user_message(audio, question, order)], {}), layers)
+
+    def provenance(self) -> dict[str, str | None]:
+        """What made the numbers: "model", "revision", "backend", "device", "dtype", and "auricle", its version."""
+        return {"model": self.name, **self.backend.provenance(), "auricle": version("auricle")}
+
+    @property
+    def revision(self) -> str | None:
+        """Which weights these are: the hub's commit, or `sha256:` and a fingerprint of the folder."""
+        return self.backend.provenance()["revision"]
+
+    @property
     def cache(self) -> CacheUse:
         """What is kept of earlier requests, and how often it was of use."""
         return self.backend.cache_use()
+
+    def _bare(self, clip: Audio, options: AskOptions) -> Ask:
+        """A request of one clip and no text, for models that are not asked but hear."""
+        return self._ask([Message("user", (clip,))], options)
 
     def _ask(self, messages: Sequence[Message], options: AskOptions) -> Ask:
         """A request, its sounds at the model's rate and short enough."""
@@ -325,7 +458,8 @@ def read_sound(sound: Sound, rate: int) -> Audio:
     """Decodes a path or bytes, or checks and resamples an Audio: mono float32 at `rate`."""
     if not isinstance(sound, Audio):
         return decode(sound, rate=rate)
-    return from_samples(sound.samples, sound.rate, rate, name=sound.source)
+    read = from_samples(sound.samples, sound.rate, rate, name=sound.source)
+    return replace(read, start_s=sound.start_s)
 
 
 def user_message(audio: Sound | Sequence[Sound], question: str, order: Order = "text-first") -> Message:
@@ -339,6 +473,16 @@ def user_message(audio: Sound | Sequence[Sound], question: str, order: Order = "
         raise OptionError(f"order is {order!r}; it must be 'text-first' or 'audio-first'")
     heard = tuple(sound if isinstance(sound, Audio) else decode(sound) for sound in sounds)
     return Message("user", (question, *heard) if order == "text-first" else (*heard, question))
+
+
+def _chosen(own: Labels, wanted: Sequence[str]) -> Labels:
+    """Of a head's labels those that are wanted, with the probabilities they have among all."""
+    known = own.probabilities
+    missing = next((name for name in wanted if name not in known), None)
+    if missing is not None:
+        some = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
+        raise OptionError(f"the model has no label {missing!r} among its {len(known)}: {some}")
+    return replace(own, labels=tuple(label for label in own.labels if label.name in set(wanted)))
 
 
 def live_instruction(instruction: str | None, language: str) -> str:

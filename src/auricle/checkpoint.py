@@ -1,17 +1,22 @@
 """A checkpoint folder: its settings, and its tensors mapped from disk, never read before they are used.
 
 The folder is an ordinary one of the hub: `config.json`, `model.safetensors` (or shards with an index), tokenizer files.
-Headers are read by our own few lines, so that a damaged file is told from an unknown one and `inspect` needs no torch;
-tensors are mapped by the safetensors library.
+Headers are read by our own few lines, so that a damaged file is told from an unknown one and `inspect` needs no torch.
+So are tensors mapped, a part of the model at a time: of a part that nobody uses not a byte is, which the safetensors
+library, that maps whole files, can't do.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import mmap
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +29,15 @@ PACKING_REPORT = "quantization.json"  # beside config.json in a quantised folder
 
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 _BYTES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
+_TORCH = {"BOOL": "bool", "U8": "uint8", "I8": "int8", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_TORCH |= {"I16": "int16", "U16": "uint16", "F16": "float16", "BF16": "bfloat16", "I32": "int32", "U32": "uint32"}
+_TORCH |= {"F32": "float32", "I64": "int64", "U64": "uint64", "F64": "float64"}
 
 _BESIDE = (".json", ".jinja", ".model")  # settings, chat templates, SentencePiece tokenizers
 _INDEX = "model.safetensors.index.json"
+_COMMIT = re.compile("[0-9a-f]{40}")
+
+Run = tuple[Path, int, int]  # a stretch of a file: its first byte, and where it ends
 _OF_THE_WEIGHTS = ("config.json", _INDEX, PACKING_REPORT)
 
 
@@ -38,6 +49,7 @@ class TensorInfo:
     dtype: str  # as safetensors names it: "BF16", "F32", ...
     shape: tuple[int, ...]
     bytes: int
+    start: int = 0  # of these in the file
 
 
 def part_of(name: str) -> str:
@@ -84,21 +96,74 @@ class Checkpoint:
         return found
 
     def tensor(self, name: str) -> Tensor:
-        """A tensor mapped from disk: pages are read when they are touched."""
-        from safetensors import SafetensorError, safe_open  # brings torch with it
+        """A tensor mapped from disk: pages are read when they are touched, and never written to the file."""
+        import torch
 
         info = self.tensors[name]
-        try:
-            if info.file not in self._open:
-                self._open[info.file] = safe_open(info.file, framework="pt")
-            tensor: Tensor = self._open[info.file].get_tensor(name)
-        except SafetensorError as error:  # it checks more than our reading of the header does
-            raise CheckpointError(f"{info.file} is damaged ({error}): fetch it again") from error
-        return tensor
+        dtype = getattr(torch, _TORCH.get(info.dtype, ""), None)
+        if dtype is None:
+            raise CheckpointError(
+                f"{info.file} is damaged, or of a later format: {name} has numbers of an unknown type {info.dtype!r}"
+            )
+        if not info.bytes:
+            return torch.empty(info.shape, dtype=dtype)
+        first, mapped = self._mapped(self._runs[name])
+        size = _BYTES[info.dtype]
+        tensor = torch.frombuffer(mapped, dtype=dtype, count=info.bytes // size, offset=info.start - first)
+        # The format lets tensors lie anywhere, and processors want numbers at multiples of their size.
+        return (tensor if info.start % size == 0 else tensor.clone()).view(info.shape)
+
+    def _mapped(self, run: Run) -> tuple[int, mmap.mmap]:
+        """A stretch of a file, mapped: where that begins (on a page), and its bytes."""
+        if run not in self._maps:
+            file, start, end = run
+            first = start // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+            try:
+                with file.open("rb") as stream:
+                    mapped = mmap.mmap(stream.fileno(), end - first, access=mmap.ACCESS_COPY, offset=first)
+            except (OSError, ValueError) as error:  # ValueError: the file has become shorter
+                raise CheckpointError(f"{file} can't be mapped ({error}): see that it is whole and readable") from error
+            self._maps[run] = first, mapped
+        return self._maps[run]
 
     @cached_property
-    def _open(self) -> dict[Path, Any]:
+    def _maps(self) -> dict[Run, tuple[int, mmap.mmap]]:
         return {}
+
+    @cached_property
+    def _runs(self) -> dict[str, Run]:
+        """The stretch of a file that a tensor is mapped with: it and its neighbours of the same part of the model.
+
+        One for each tensor would do as well, but a mapping keeps a file descriptor, and a process may have but 1024.
+        """
+        runs: dict[str, Run] = {}
+        placed = sorted(self.tensors.items(), key=lambda item: (str(item[1].file), item[1].start))
+        for (file, _), neighbours in groupby(placed, key=lambda item: (item[1].file, part_of(item[0]))):
+            members = list(neighbours)
+            last = members[-1][1]
+            runs |= {name: (file, members[0][1].start, last.start + last.bytes) for name, _ in members}
+        return runs
+
+    def revision(self) -> str:
+        """Which weights these are: a commit, where the folder is a snapshot of the hub, else `sha256:` and a digest.
+
+        That is one of config.json and, of each weight file, of its size, its header, and what stands at 64 places of
+        it: another training of the same model differs at every place, and nobody has to read 10 GB for a name.
+        """
+        folder = self.folder.resolve()
+        if folder.parent.name == "snapshots" and _COMMIT.fullmatch(folder.name):
+            return folder.name
+        digest = hashlib.sha256((folder / "config.json").read_bytes())
+        for file in self._weight_files():
+            size = file.stat().st_size
+            with file.open("rb") as stream:
+                head = 8 + struct.unpack("<Q", stream.read(8))[0]
+                stream.seek(0)
+                digest.update(f"{file.name} {size} ".encode() + stream.read(head))
+                for place in range(64):
+                    stream.seek(head + (size - head) * place // 64)
+                    digest.update(stream.read(512))
+        return f"sha256:{digest.hexdigest()}"
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """What stands in the folder beside config.json and the weights, each name with its content.
@@ -152,22 +217,20 @@ def _header(file: Path) -> dict[str, TensorInfo]:
         try:
             header = json.loads(stream.read(length))
             entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-            end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-            tensors = {
-                name: TensorInfo(
-                    file,
-                    entry["dtype"],
-                    tuple(entry["shape"]),
-                    entry["data_offsets"][1] - entry["data_offsets"][0],
-                )
-                for name, entry in entries.items()
-            }
+            tensors = {name: _info(file, 8 + length, **entry) for name, entry in entries.items()}
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(f"{file} has a damaged safetensors header: fetch it again") from error
-    if 8 + length + end != size:
-        raise CheckpointError(
-            f"{file} is damaged: its header promises {8 + length + end} bytes and it has {size}: fetch it again"
-        )
+    end = max((info.start + info.bytes for info in tensors.values()), default=8 + length)
+    if end != size:
+        raise CheckpointError(f"{file} is damaged: its header promises {end} bytes and it has {size}: fetch it again")
+    end = 8 + length
+    for name, info in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].bytes)):
+        if info.start != end:
+            raise CheckpointError(
+                f"{file} is damaged: {name} begins at byte {info.start}, and what is before it ends at {end}: "
+                "fetch it again"
+            )
+        end += info.bytes
     for name, info in tensors.items():
         items = 1
         for extent in info.shape:
@@ -175,3 +238,13 @@ def _header(file: Path) -> dict[str, TensorInfo]:
         if info.dtype in _BYTES and items * _BYTES[info.dtype] != info.bytes:
             raise CheckpointError(f"{file} is damaged: {name} is {info.shape} {info.dtype} but has {info.bytes} bytes")
     return tensors
+
+
+def _info(file: Path, head: int, *, dtype: str, shape: list[int], data_offsets: list[int]) -> TensorInfo:
+    """An entry of a header that is so many bytes long; one that is none is a TypeError or ValueError."""
+    first, end = data_offsets
+    if not isinstance(dtype, str) or any(
+        type(number) is not int or number < 0 for number in (*shape, first, end - first)
+    ):
+        raise ValueError("it holds what is no number, or a negative one")
+    return TensorInfo(file, dtype, tuple(shape), end - first, head + first)

@@ -10,7 +10,8 @@ AuricleError                 anything Auricle says about itself        (exit sta
     ├── HubError             a model name that can't be found or fetched
     ├── DeviceError          a device or dtype this machine doesn't have
     ├── PromptError          a prompt that doesn't fit the model
-    └── OptionError          an option outside its range
+    ├── OptionError          an option outside its range
+    └── UnsupportedError     something that this model, or its backend, can't do
 
 Every message is one line: what was wrong, with the number, and what to do.
 """
@@ -62,3 +63,7 @@ class PromptError(InputError):
 
 class OptionError(InputError):
     """An option outside its range; the message names the option and the range."""
+
+
+class UnsupportedError(InputError):
+    """A call that this model or its backend can't answer; the message says which can."""

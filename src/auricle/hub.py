@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 BUILT_IN = {"tiny": "hears English words, sounds and instruments; 16 MB, ships with Auricle"}
 
-# What a checkpoint needs: weights as safetensors, settings, tokenizer, chat template. No pickles, no duplicates.
-_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model"]
+# What a checkpoint needs: weights as safetensors, settings, tokenizer, chat template. No pickles, no duplicates: some
+# repositories hold the weights once more as their maker writes them. Tokenizers of all kinds, whatever the backend, so
+# that what one of them fetched is whole for another.
+_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.tiktoken", "*.bpe", "vocab.txt", "merges.txt"]
+_DUPLICATES = ["consolidated*.safetensors", "original/*"]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -42,6 +45,8 @@ class ModelName:
             backend, rest = "native", text
         if backend not in backends:
             raise HubError(f"unknown backend {backend!r} in {text!r}: known is {', '.join(backends)}")
+        if rest and backend != "openai" and Path(rest).exists() and rest not in BUILT_IN:
+            return cls(rest, backend)
         name, _, revision = rest.partition("@")
         if not name:
             raise HubError(f"{text!r} names no model: spell it [backend:]name[@revision]")
@@ -108,7 +113,13 @@ def _cached(model: ModelName) -> Path | None:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS, local_files_only=True)
+        folder = snapshot_download(
+            model.name,
+            revision=model.revision,
+            allow_patterns=_PATTERNS,
+            ignore_patterns=_DUPLICATES,
+            local_files_only=True,
+        )
     except LocalEntryNotFoundError:
         return None
     except HFValidationError as error:
@@ -138,7 +149,11 @@ def _fetch(model: ModelName) -> Path:
     )
 
     try:
-        folder = Path(snapshot_download(model.name, revision=model.revision, allow_patterns=_PATTERNS))
+        folder = Path(
+            snapshot_download(
+                model.name, revision=model.revision, allow_patterns=_PATTERNS, ignore_patterns=_DUPLICATES
+            )
+        )
     except GatedRepoError as error:
         raise HubError(
             f"{model.name} is gated: accept its licence on the hub, then log in with `hf auth login`"

@@ -74,7 +74,9 @@ def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"no random weights for 'large': known are gemma-4-e2b, small"):
+    with pytest.raises(
+        OptionError, match=r"no random weights for 'large': known are gemma-4-e2b, qwen2-audio-7b, small"
+    ):
         make("large", "bf16", tmp_path)
     with pytest.raises(OptionError, match=r"unknown scheme 'int2': known are bf16, int8, int4"):
         make("small", "int2", tmp_path)

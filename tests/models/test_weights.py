@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -157,3 +158,57 @@ def anonymous_bytes() -> int:
     """Memory that is this process's own, not a file's."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+
+# --- without the language model
+
+
+def test_without_the_language_model_not_a_byte_of_it_is_mapped(tmp_path: Path) -> None:
+    """In the same file stand a tower of 300 kB and a language model of 30 MB."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps on this system")
+    file = make_checkpoint(tmp_path, vocab_size_per_layer_input=100_000) / "model.safetensors"
+    checkpoint = Checkpoint(tmp_path)
+    heard = sum(info.bytes for name, info in checkpoint.tensors.items() if ".language_model." not in name)
+    assert heard < file.stat().st_size / 20
+    family = open_family(checkpoint)
+    family.load(CPU, torch.float32, encoder_only=True)
+    vectors = family.encode(family.features(np.zeros(16_000, dtype=np.float32)))
+    mapped, page = mapped_of(maps, file), mmap.PAGESIZE
+    assert 0 < sum(map(len, mapped)) < heard + 2 * page * len(mapped)  # each on whole pages
+    for name, info in checkpoint.tensors.items():
+        if ".language_model." in name and info.bytes > 2 * page:  # where it ends it may share one
+            first, end = info.start + page, info.start + info.bytes - page
+            assert not any(part.start < end and first < part.stop for part in mapped), name
+    whole = load(tmp_path)
+    assert same(vectors, whole.encode(whole.features(np.zeros(16_000, dtype=np.float32))))
+    assert sum(map(len, mapped_of(maps, file))) > file.stat().st_size * 0.9  # as is seen when they are
+
+
+def mapped_of(maps: Path, file: Path) -> list[range]:
+    """What parts of a file are mapped in this process."""
+    found = []
+    for line in maps.read_text().splitlines():
+        span, _, offset, _, _, *path = line.split(maxsplit=5)
+        if path == [str(file.resolve())]:
+            low, high = (int(end, 16) for end in span.split("-"))
+            found.append(range(int(offset, 16), int(offset, 16) + high - low))
+    return found
+
+
+@pytest.mark.parametrize("family_name", ["e2b", "e4b"])
+def test_without_the_language_model_all_else_is_the_same(tmp_path: Path, family_name: str) -> None:
+    folder = make_checkpoint(tmp_path, family=family_name, shards=2)
+    whole, half = load(folder), open_family(Checkpoint(folder))
+    half.load(CPU, torch.float32, encoder_only=True)
+    features = whole.features(np.random.default_rng(0).standard_normal(20_000).astype(np.float32))
+    assert torch.equal(half.encode(features), whole.encode(features))
+    assert half.prompt([], []) == whole.prompt([], [])
+
+
+def test_a_tensor_of_the_tower_that_is_missing_is_named_without_the_language_model_too(copied: Path) -> None:
+    """Or it would run on whatever stood in memory."""
+    change(copied, remove=("model.audio_tower.output_proj.weight",))
+    with pytest.raises(CheckpointError, match=r"lacks tensor model\.audio_tower\.output_proj\.weight: "):
+        open_family(Checkpoint(copied)).load(CPU, torch.float32, encoder_only=True)

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from auricle.errors import AuricleError
 from auricle.hub import ModelName
-from auricle.types import Answer, Ask, CacheUse, Chunk, Listening, Sampling, Scores
+from auricle.types import (
+    Answer,
+    Ask,
+    Audio,
+    CacheUse,
+    Chunk,
+    Embedding,
+    Extraction,
+    HiddenStates,
+    Labels,
+    Layers,
+    Listening,
+    Sampling,
+    Scores,
+    StageShape,
+)
 
 if TYPE_CHECKING:
     from auricle.engine.live import Session
 
 # name -> "module:attribute" of a callable `(model: ModelName, **settings) -> Backend`; settings: those of `api.load`
-BACKENDS = {"native": "auricle.backends.native:NativeBackend"}
+BACKENDS = {
+    "native": "auricle.backends.native:NativeBackend",
+    "transformers": "auricle.backends.transformers.backend:open_transformers",
+}
 
 
 class Backend(Protocol):
@@ -31,11 +49,38 @@ class Backend(Protocol):
     def many(self, askings: Iterable[Callable[[], Ask]]) -> Iterator[Answer | AuricleError]:
         """Answers any number of requests, several at a time, in order; each is made when its turn is near."""
 
+    def transcribe_many(
+        self, askings: Iterable[Callable[[], Ask]], language: str
+    ) -> Iterator[Answer | AuricleError] | None:
+        """As `many`, of requests of one clip each and no text: what is said in it.
+
+        None, before anything is taken, means that the model has no way of its own to transcribe: it is asked to.
+        """
+
+    def classify(self, ask: Ask) -> Labels | None:
+        """The model's own labels for a request of one clip and no text; None when it has none, and is asked."""
+
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         """How likely each of these answers is."""
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         """A live session about an instruction; with `each_clip`, every clip is answered by itself."""
+
+    @property
+    def stages(self) -> Mapping[str, StageShape]:
+        """Where `embed` can take vectors from; none where the backend can't look inside the model."""
+
+    def check(self, audio: Audio) -> None:
+        """A sound at the model's rate that is too short to embed is a SoundError."""
+
+    def embed(self, audios: Sequence[Audio], extraction: Extraction) -> list[Embedding]:
+        """Vectors of sounds at the model's rate, of any length, computed together."""
+
+    def hidden_states(self, ask: Ask, layers: Layers) -> HiddenStates:
+        """What the decoder's layers give in one forward pass over a request's prompt."""
+
+    def provenance(self) -> dict[str, str | None]:
+        """What made its numbers: "backend", "revision" (which weights), "device", "dtype"; None what it can't know."""
 
     def cache_use(self) -> CacheUse:
         """What is kept of earlier requests."""

@@ -1,4 +1,4 @@
-"""Gemma 4 models of random weights, as their config.json has them: speed doesn't depend on what the weights are."""
+"""Models of random weights, as their config.json has them: speed doesn't depend on what the weights are."""
 
 from __future__ import annotations
 
@@ -38,34 +38,65 @@ SMALL: dict[str, Any] = {
     "global_head_dim": 32,
     "layer_types": PATTERN * 3,
 }
-PRESETS: dict[str, dict[str, Any]] = {
-    "gemma-4-e2b": {
-        "text_config": E2B,
-        "audio_config": {},
-        "boa_token_id": 256_000,
-        "audio_token_id": 258_881,
-        "eoa_token_index": 258_883,
-    },
-    "small": {
-        "text_config": SMALL,
-        "audio_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "output_proj_dims": 64},
-        "boa_token_id": 500,
-        "audio_token_id": 501,
-        "eoa_token_index": 502,
-    },
-}
 
 
-def config(preset: str) -> dict[str, Any]:
-    """The config.json of a preset."""
-    sizes = PRESETS[preset]
+def _gemma4(text: dict[str, Any], audio: dict[str, Any], begin: int, audio_token: int, end: int) -> dict[str, Any]:
     return {
         "architectures": ["Gemma4ForConditionalGeneration"],
         "model_type": "gemma4",
         "dtype": "bfloat16",
         "tie_word_embeddings": True,
         "vision_config": None,
-        **sizes,
-        "text_config": {"model_type": "gemma4_text", "tie_word_embeddings": True, **sizes["text_config"]},
-        "audio_config": {"model_type": "gemma4_audio", **sizes["audio_config"]},
+        "boa_token_id": begin,
+        "audio_token_id": audio_token,
+        "eoa_token_index": end,
+        "text_config": {"model_type": "gemma4_text", "tie_word_embeddings": True, **text},
+        "audio_config": {"model_type": "gemma4_audio", **audio},
     }
+
+
+def _qwen2_audio(text: dict[str, Any], audio: dict[str, Any], audio_token: int) -> dict[str, Any]:
+    return {
+        "architectures": ["Qwen2AudioForConditionalGeneration"],
+        "model_type": "qwen2_audio",
+        "dtype": "bfloat16",
+        "audio_token_index": audio_token,
+        "text_config": {"model_type": "qwen2", "tie_word_embeddings": False, **text},
+        "audio_config": {"model_type": "qwen2_audio_encoder", **audio},
+    }
+
+
+QWEN_7B: dict[str, Any] = {
+    "vocab_size": 156_032,
+    "hidden_size": 4096,
+    "intermediate_size": 11_008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10_000.0,
+}
+WHISPER_LARGE = {
+    "num_mel_bins": 128,
+    "d_model": 1280,
+    "encoder_layers": 32,
+    "encoder_attention_heads": 20,
+    "encoder_ffn_dim": 5120,
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "gemma-4-e2b": _gemma4(E2B, {}, 256_000, 258_881, 258_883),
+    "qwen2-audio-7b": _qwen2_audio(QWEN_7B, WHISPER_LARGE, 151_646),
+    "small": _gemma4(
+        SMALL,
+        {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "output_proj_dims": 64},
+        500,
+        501,
+        502,
+    ),
+}
+
+
+def config(preset: str) -> dict[str, Any]:
+    """The config.json of a preset."""
+    return PRESETS[preset]

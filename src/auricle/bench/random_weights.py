@@ -18,8 +18,7 @@ from torch import Tensor
 
 from auricle.bench import presets, tokenizer
 from auricle.checkpoint import Checkpoint, TensorInfo
-from auricle.models.gemma4.config import Gemma4Config
-from auricle.models.gemma4.model import Gemma4
+from auricle.quant.policy import policy_of
 
 PIECE = 8 << 20  # numbers drawn at a time
 IN_MEMORY = 256 << 20  # bytes; a larger tensor is drawn into a file and mapped
@@ -78,7 +77,7 @@ class RandomCheckpoint(Checkpoint):
         return mapped.view(info.shape)
 
     def _drawn(self, name: str, start: int, count: int) -> Tensor:
-        if "norm" in name or name.endswith("layer_scalar"):
+        if ("norm" in name and name.endswith("weight")) or name.endswith("layer_scalar"):
             return torch.ones(count)
         if name.endswith(("_min", "_max")):
             return torch.full((count,), CLIP if name.endswith("_max") else -CLIP)
@@ -89,6 +88,5 @@ class RandomCheckpoint(Checkpoint):
 
 def _shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Every tensor of the checkpoint, from a model without storage."""
-    with torch.device("meta"):
-        model = Gemma4(Gemma4Config.from_dict(config))
+    model = policy_of(config, "the preset").outline(config)
     return {model.checkpoint_name(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}

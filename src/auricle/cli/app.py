@@ -16,6 +16,7 @@ COMMANDS = {
     "chat": ("auricle.cli.chat:app", "Talk about audio, turn by turn."),
     "listen": ("auricle.cli.listen:app", "Listen to sound that is still coming in, and answer when the speaker stops."),
     "transcribe": ("auricle.cli.transcribe:app", "Write down what is said."),
+    "classify": ("auricle.cli.classify:app", "Say which of some labels a sound is."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),
     "quantize": ("auricle.cli.quantize:app", "Write a model in fewer bits."),

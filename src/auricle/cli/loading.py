@@ -12,7 +12,7 @@ from auricle.hub import ModelName, find
 def load(model: str, hardware: Hardware, cache_mb: float = api.CACHE_MB) -> api.Model:
     """Loads a model, saying so on a terminal; a download shows its own progress first. Notes go to stderr."""
     name = ModelName.parse(model, tuple(BACKENDS))
-    if name.backend == "native":
+    if name.backend in ("native", "transformers"):
         find(name)
     with show.waiting(f"loading {model}"):
         loaded = api.load(

@@ -65,7 +65,7 @@ class Constraint:
         """Those given, as keyword arguments of the library."""
         options: SamplingOptions = {}
         if self.choices is not None:
-            options["choices"] = _split_choices(self.choices)
+            options["choices"] = split_choices(self.choices)
         if self.regex is not None:
             options["regex"] = self.regex
         if self.json_schema is not None:
@@ -73,7 +73,7 @@ class Constraint:
         return options
 
 
-def _split_choices(text: str) -> tuple[str, ...]:
+def split_choices(text: str) -> tuple[str, ...]:
     """`yes, no,neither\\, nor` -> ("yes", "no", "neither, nor")."""
     return tuple(choice.replace(r"\,", ",").strip() for choice in re.split(r"(?<!\\),", text))
 

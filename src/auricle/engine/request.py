@@ -23,7 +23,7 @@ from auricle.engine.prefixes import Clip, Keys, Prefixes, Read, keys_of
 from auricle.engine.trace import Statistics, Trace
 from auricle.errors import AuricleError, CancelledError, DeadlineError, PromptError
 from auricle.models.family import Ear, Family, Part, Prompt
-from auricle.types import Ask, Audio, Segment
+from auricle.types import Ask, Audio, Message, Segment
 
 
 class Goal(Protocol):
@@ -284,7 +284,15 @@ def request_of(family: Family, ask: Ask, goal_of: Callable[[Prompt], Goal]) -> R
         SoundError: a clip is too short or too long.
         PromptError: the prompt doesn't fit the context, or the model.
     """
-    clock, terms, messages = Clock(family.device), Terms.of(ask), list(ask.messages)
+    clock, terms = Clock(family.device), Terms.of(ask)
+    sounds, prompt = prompt_of(family, ask.messages)
+    if terms.trace is not None:
+        terms.trace.prompt_ids, terms.trace.layout = prompt.ids, prompt.layout
+    return Request(family, goal_of(prompt), prompt, sounds, terms, clock=clock)
+
+
+def prompt_of(family: Family, messages: Sequence[Message]) -> tuple[list[Sound], Prompt]:
+    """The clips of messages, and the prompt that they become; errors as for `request_of`."""
     audios = [part for message in messages for part in message.parts if isinstance(part, Audio)]
     for audio in audios:
         family.check_clip(len(audio.samples))
@@ -292,12 +300,10 @@ def request_of(family: Family, ask: Ask, goal_of: Callable[[Prompt], Goal]) -> R
     counts = [sound.clip.tokens for sound in sounds]
     if sum(counts) >= family.context:
         raise too_long(sum(counts), family.context)
-    prompt = family.prompt(messages, counts)
+    prompt = family.prompt(list(messages), counts)
     if len(prompt.ids) >= family.context:
         raise too_long(len(prompt.ids), family.context)
-    if terms.trace is not None:
-        terms.trace.prompt_ids, terms.trace.layout = prompt.ids, prompt.layout
-    return Request(family, goal_of(prompt), prompt, sounds, terms, clock=clock)
+    return sounds, prompt
 
 
 def interrupted() -> CancelledError:

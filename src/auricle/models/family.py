@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,10 +15,13 @@ from torch import Tensor, nn
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
 from auricle.models.text import TextCodec
-from auricle.types import Message
+from auricle.types import Message, StageShape
 
 # model_type -> "module:attribute" of a class built from a Checkpoint
-FAMILIES = {"gemma4": "auricle.models.gemma4.family:Gemma4Family"}
+FAMILIES = {
+    "gemma4": "auricle.models.gemma4.family:Gemma4Family",
+    "qwen2_audio": "auricle.models.qwen2_audio.family:Qwen2AudioFamily",
+}
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,15 @@ class Family(Protocol):
     notes: tuple[str, ...]  # what the user should know of how it was loaded
     hidden_span: tuple[int, int] | None  # ids that open and close what is not part of the answer (thinking)
 
-    def load(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Fills the weights."""
+    @property
+    def stages(self) -> Mapping[str, StageShape]:
+        """Where vectors can be taken from: "encoder", "tower", "projector", "llm"; see `types.Stage`."""
+
+    def load(self, device: torch.device, dtype: torch.dtype, *, encoder_only: bool = False) -> None:
+        """Fills the weights; with `encoder_only` those of the language model are left out, and never mapped.
+
+        Then only what ends in audio tokens can be called: `encode`, `ear`, `hear_layers`.
+        """
 
     def parameters(self) -> int:
         """How many numbers the weights used are."""
@@ -97,6 +107,16 @@ class Family(Protocol):
 
     def encode(self, features: NDArray[np.float32]) -> Tensor:
         """`(frames, mels)` -> `(tokens, hidden)`, on `device` and in `dtype`."""
+
+    def hear_layers(self, features: Sequence[NDArray[np.float32]], stage: str, layers: Sequence[int]) -> list[Tensor]:
+        """Hears clips, all in one padded batch -> for each `(layers, vectors, width)`, on `device` and in `dtype`.
+
+        Args:
+            features: of each clip, `(frames, mels)`.
+            stage: "encoder", "tower" or "projector".
+            layers: of the encoder, from 0 (what its first block is given) to `blocks`; `(0,)` of the others. No more is
+                computed than these need, and nothing kept of other layers.
+        """
 
     def check_clip(self, samples: int) -> None:
         """A clip of so many samples that is too short or too long is a SoundError."""
@@ -115,6 +135,14 @@ class Family(Protocol):
 
         What a request gets does not depend on who else is in the pass, but for the rounding of products in float32 that
         take one row or several.
+        """
+
+    def read_layers(self, parts: Sequence[Part], layers: Sequence[int]) -> list[Tensor]:
+        """As `read`, but -> for each `(layers, wanted, hidden)`: what layers of the decoder give for these positions.
+
+        Layer 0 is the embeddings, audio tokens among them; layer n what block n gives, the last after the final norm.
+        No more is computed than these need: no logits. Caches are of `new_cache(observed=True)`, each empty, and of no
+        use afterwards.
         """
 
 

@@ -9,7 +9,10 @@ from typing import Any
 from auricle.checkpoint import Checkpoint
 
 # model_type -> "module:attribute" of a function `(checkpoint) -> Summary`; the families of `models.family`
-SUMMARIES = {"gemma4": "auricle.models.gemma4.summary:summarise"}
+SUMMARIES = {
+    "gemma4": "auricle.models.gemma4.summary:summarise",
+    "qwen2_audio": "auricle.models.qwen2_audio.summary:summarise",
+}
 
 
 @dataclass(frozen=True)

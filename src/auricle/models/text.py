@@ -133,12 +133,16 @@ class Detokenizer:
 class ChatTemplate:
     """Renders messages as the checkpoint's own template says, or as the family's default does."""
 
-    def __init__(self, checkpoint: Checkpoint, default: str) -> None:
-        path = checkpoint.folder / "chat_template.jinja"
+    def __init__(self, checkpoint: Checkpoint, default: str, fits: Callable[[str], bool] = bool) -> None:
+        """
+        Args:
+            default: for a checkpoint without a template, or with one that does not fit.
+            fits: whether the checkpoint's own is one for this model: a tokenizer's may be another model's.
+        """
         settings = checkpoint.json("tokenizer_config.json")
-        source = path.read_text(encoding="utf-8") if path.is_file() else settings.get("chat_template")
-        if isinstance(source, list):  # named variants, as older checkpoints write them
-            source = {entry["name"]: entry["template"] for entry in source}.get("default")
+        source = _template_of(checkpoint, settings)
+        if source is not None and not fits(source):
+            source = None
         self._values = {name: _content(settings.get(name)) for name in ("bos_token", "eos_token", "pad_token")}
         # As transformers sets it up, since that is what templates are written for.
         environment = ImmutableSandboxedEnvironment(
@@ -166,6 +170,17 @@ class ChatTemplate:
             return self._template.render(messages=rendered, add_generation_prompt=True, **{**self._values, **values})
         except Exception as error:  # a template is a program, and may fail in any way
             raise PromptError(f"the model's chat template refuses these messages: {error}") from error
+
+
+def _template_of(checkpoint: Checkpoint, settings: dict[str, Any]) -> str | None:
+    """A checkpoint's template, from the files that it may stand in: a processor's before a tokenizer's."""
+    path = checkpoint.folder / "chat_template.jinja"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    source = checkpoint.json("chat_template.json").get("chat_template") or settings.get("chat_template")
+    if isinstance(source, list):  # named variants, as older checkpoints write them
+        source = {entry["name"]: entry["template"] for entry in source}.get("default")
+    return source
 
 
 def _content(token: str | dict[str, Any] | None) -> str:

@@ -30,8 +30,18 @@ class WholeModel(nn.Module):
         return path
 
 
-def load_weights(model: WholeModel, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+def load_weights(
+    model: WholeModel,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    without: tuple[str, ...] = (),
+) -> None:
     """Assigns the checkpoint's tensors to a model built on the meta device, brought to `device` and `dtype`.
+
+    Modules named in `without` are left as they are, on the meta device: of their tensors not a byte is mapped. That
+    they fit is checked all the same, by the files' headers.
 
     A module can say otherwise for its own tensors. Those of one with `mapped = True` stay as they are on disk,
     memory-mapped. Those that its `exact` names keep their dtype, which has to be the one stored.
@@ -40,7 +50,10 @@ def load_weights(model: WholeModel, checkpoint: Checkpoint, device: torch.device
         CheckpointError: a tensor is missing, left over, or of another shape or type; the message names it.
     """
     filled = {}
+    left_out = tuple(f"{path}." for path in without)
     for name, stored_name in match(model, checkpoint).items():
+        if name.startswith(left_out):
+            continue
         tensor = checkpoint.tensor(stored_name)
         module, part = owner(model, name)
         if getattr(module, "mapped", False):
@@ -49,7 +62,7 @@ def load_weights(model: WholeModel, checkpoint: Checkpoint, device: torch.device
             filled[name] = tensor.to(device)
         else:
             filled[name] = tensor.to(device, dtype)
-    model.load_state_dict(filled, assign=True)
+    model.load_state_dict(filled, strict=not without, assign=True)  # `match` has seen that no other is missing
     model.requires_grad_(False)
     model.eval()
 

@@ -57,7 +57,25 @@ GEMMA4 = Policy(
         ),
     },
 )
-POLICIES = {"gemma4": GEMMA4}  # by model_type
+QWEN2_AUDIO = Policy(
+    model="auricle.models.qwen2_audio.model:outline_of",
+    rules={
+        "int4": (
+            ("language_model.model.layers.*", "int4"),
+            ("language_model.lm_head", "int8"),  # no table of more bits is its twin, that could put it right
+            ("language_model.model.embed_tokens", "int8-rows"),
+            ("audio_tower.*", _CHOSEN),
+            ("multi_modal_projector.*", _CHOSEN),
+        ),
+        "int8": (
+            ("language_model.model.embed_tokens", "int8-rows"),
+            ("language_model.*", "int8"),
+            ("audio_tower.*", _CHOSEN),
+            ("multi_modal_projector.*", _CHOSEN),
+        ),
+    },
+)
+POLICIES = {"gemma4": GEMMA4, "qwen2_audio": QWEN2_AUDIO}  # by model_type
 
 
 def policy_of(config: dict[str, Any], folder: object) -> Policy:

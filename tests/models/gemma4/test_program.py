@@ -23,11 +23,12 @@ from torch import Tensor
 from auricle.checkpoint import Checkpoint
 from auricle.layers import cache as cache_module
 from auricle.layers import native
+from auricle.models import program as program_module
 from auricle.models.family import Part
-from auricle.models.gemma4 import program as program_module
 from auricle.models.gemma4.decoder import Cache, Decoder, Stretch
 from auricle.models.gemma4.family import Gemma4Family
-from auricle.models.gemma4.program import DecoderProgram, ProgramCache, missing
+from auricle.models.gemma4.program import decoder_program, missing, program_cache
+from auricle.models.program import DecoderProgram, ProgramCache
 from auricle.quant.quantize import quantize
 from tests.checkpoints import IDS, make_checkpoint
 
@@ -69,7 +70,7 @@ class Pair:
         self.start()
 
     def start(self) -> None:
-        self.cache, self.program_cache = Cache(self.decoder.config), ProgramCache(self.decoder)
+        self.cache, self.program_cache = Cache(self.decoder.config), program_cache(self.decoder)
 
     def audio(self, count: int, seed: int = 1) -> Tensor:
         return torch.randn(count, self.decoder.config.hidden_size, generator=torch.Generator().manual_seed(seed))
@@ -80,7 +81,7 @@ class Pair:
 
     def ours(self, ids: list[int], audio: Tensor | None = None, *, last_only: bool = False) -> Tensor:
         part = Part(self.program_cache, ids, audio, 1 if last_only else len(ids))
-        return self.program.read([part], PLACE)[0]
+        return self.program.read([part])[0]
 
 
 @torch.inference_mode()
@@ -137,7 +138,7 @@ def small_pieces() -> Iterator[None]:
 def shared(request: pytest.FixtureRequest, folders: dict[str, Path], small_pieces: None) -> Pair:
     decoder = loaded(folders[request.param])
     assert missing(decoder) is None
-    return Pair(decoder, DecoderProgram(decoder))
+    return Pair(decoder, decoder_program(decoder, PLACE))
 
 
 @pytest.fixture
@@ -211,7 +212,7 @@ def test_all_positions_and_the_last_on_one_cache(pair: Pair) -> None:
 def test_requests_take_turns(pair: Pair) -> None:
     """Two requests of one program, a piece of each at a time."""
     texts = [text(50, seed=5), text(50, seed=6)]
-    expected, caches = [], [ProgramCache(pair.decoder) for _ in texts]
+    expected, caches = [], [program_cache(pair.decoder) for _ in texts]
     for ids in texts:
         pair.start()
         expected.append(pair.torch(ids))
@@ -284,7 +285,7 @@ def test_audio_tokens_without_sound(pair: Pair) -> None:
 def test_in_inference_mode_and_outside(folders: dict[str, Path], small_pieces: None) -> None:
     decoder = loaded(folders["e2b, int4"])
     with torch.inference_mode():
-        pair = Pair(decoder, DecoderProgram(decoder))
+        pair = Pair(decoder, decoder_program(decoder, PLACE))
         pair.ours([2, PLACE], pair.audio(1), last_only=True)
     with torch.no_grad():
         pair.ours([PLACE, 5], pair.audio(1), last_only=True)
@@ -305,7 +306,7 @@ def test_more_threads(pair: Pair, threads: int) -> None:
 @pytest.mark.parametrize("name", ["e2b, int4", "e4b, int8"])
 def test_pieces_of_the_size_that_is_used(folders: dict[str, Path], name: str) -> None:
     decoder = loaded(folders[name])
-    pair = Pair(decoder, DecoderProgram(decoder))
+    pair = Pair(decoder, decoder_program(decoder, PLACE))
     ids = text(90)
     agree(pair.ours(ids), pair.torch(ids))
     pair.start()
@@ -319,7 +320,7 @@ def test_with_keys_and_values_in_bfloat16(folders: dict[str, Path], name: str, s
     """All else is float32: so it is nearer to the decoder in float32 than the one in bfloat16 is."""
     exact, rough = loaded(folders[name]), loaded(folders[name], torch.bfloat16)
     ids = [*text(20), *[PLACE] * 10, *text(50, seed=1)]
-    pair = Pair(rough, DecoderProgram(rough))
+    pair = Pair(rough, decoder_program(rough, PLACE))
     audio = pair.audio(10)
     expected = read(exact, Cache(exact.config), ids, audio)
     prompt, steps = pair.ours(ids[:60], audio), [pair.ours([id], last_only=True) for id in ids[60:]]

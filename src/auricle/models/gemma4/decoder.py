@@ -35,6 +35,7 @@ from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import cos_sin, frequencies, rotate
 from auricle.layers.table import Table, rescored
 from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
+from auricle.models.taken import Taken
 
 Rotary = dict[str, tuple[Tensor, Tensor]]  # kind of layer -> cosines and sines, (tokens, head_dim)
 KeysValues = tuple[Tensor, Tensor]
@@ -329,7 +330,13 @@ class Decoder(nn.Module):
         projected = self.per_layer_model_projection(x) * self.config.hidden_size**-0.5
         return (self.per_layer_projection_norm(projected.view(shape)) + own.view(shape)) * 2**-0.5
 
-    def forward(self, x: Tensor, per_layer: Tensor | None, stretches: Sequence[Stretch] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        per_layer: Tensor | None,
+        stretches: Sequence[Stretch] | None = None,
+        taken: Taken | None = None,
+    ) -> Tensor:
         """Runs the layers over new positions.
 
         Args:
@@ -337,6 +344,8 @@ class Decoder(nn.Module):
             per_layer: from `per_layer_inputs`.
             stretches: whose positions these are, one request after the other. None reads them on their own (training),
                 and every outcome is wanted.
+            taken: takes what layers give for the wanted positions, the last layer's after the final norm. The pass ends
+                with the last that it asks for.
 
         Returns:
             `(batch, wanted, hidden)`, after the final norm: of each stretch its last positions. Of the others no more
@@ -349,6 +358,8 @@ class Decoder(nn.Module):
         queries = [part.rows for part in stretches]
         held: list[list[KeysValues]] = []  # by owning layer, for each stretch
         for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
+            if taken is not None and taken.add(i, x, kept):
+                return x
             now = kept if i == self.config.first_shared_layer - 1 else None
             q, kv = layer.project(x, rope[self.config.layer_types[i]], now)
             if kv is not None:
@@ -361,13 +372,17 @@ class Decoder(nn.Module):
                 queries = [part.wanted for part in stretches]
                 if not len(now):
                     return x
+                kept = None
             owner = self.config.kv_layer(i)
             seen = [
                 _Held(k, v, part.past.bias(owner), count)
                 for part, (k, v), count in zip(stretches, held[owner], queries, strict=True)
             ]
             x = layer(x, q, seen, None if per_layer is None else per_layer[:, :, i])
-        return self.norm(x)
+        x = self.norm(x)
+        if taken is not None:
+            taken.add(len(self.layers), x)
+        return x
 
     def logits(self, x: Tensor) -> Tensor:
         """`(..., hidden)` -> `(..., vocabulary)`, float32, soft-capped."""

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from auricle.layers.linear import Linear, clipped
 from auricle.layers.norms import RMSNorm
 from auricle.models.gemma4.config import AudioConfig
+from auricle.models.taken import Taken
 
 FRAMES = 4  # of mel, that become one token
 LOOKBACK = 3  # frames before a token's own that reach it through the two convolutions
@@ -303,13 +304,17 @@ class Encoder(nn.Module):
         """
         return self.output_proj(self.conform(self.subsample_conv_projection(mel, frames, state), state))
 
-    def conform(self, x: Tensor, state: EncoderState | None = None) -> Tensor:
-        """The conformer layers: `(batch, tokens, hidden)` -> the same."""
+    def conform(self, x: Tensor, state: EncoderState | None = None, taken: Taken | None = None) -> Tensor:
+        """The conformer layers: `(batch, tokens, hidden)` -> the same; ends early when all of `taken` is taken."""
         positions = _sinusoids(self.config, x)
         before = 0 if state is None else state.tokens
         mask = _chunk_mask(self.config, x.shape[1], before, x.device)
         for i, layer in enumerate(self.layers):
+            if taken is not None and taken.add(i, x):
+                return x
             x = layer(x, positions, mask, None if state is None else state.layers[i])
+        if taken is not None:
+            taken.add(len(self.layers), x)
         if state is not None:
             state.tokens += x.shape[1]
         return x

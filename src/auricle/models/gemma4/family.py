@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError, PromptError
@@ -18,13 +19,16 @@ from auricle.models.family import Part, Prompt
 from auricle.models.gemma4.config import Gemma4Config
 from auricle.models.gemma4.decoder import Cache, Stretch
 from auricle.models.gemma4.ear import Ear
+from auricle.models.gemma4.encoder import FRAMES
 from auricle.models.gemma4.features import FeatureConfig, check_length, feature_settings, log_mel
 from auricle.models.gemma4.graph import DecoderGraph
 from auricle.models.gemma4.model import outline
-from auricle.models.gemma4.program import DecoderProgram, ProgramCache, missing
+from auricle.models.gemma4.program import decoder_program, missing, program_cache
+from auricle.models.program import ProgramCache
+from auricle.models.taken import Taken
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
-from auricle.types import Message
+from auricle.types import Message, StageShape
 
 # For checkpoints without a template of their own. Audio stands inside the user's turn, where the user put it.
 DEFAULT_TEMPLATE = """\
@@ -67,12 +71,26 @@ class Gemma4Family:
         self.packing = read_packing(checkpoint.config, checkpoint.folder)
         self.model = outline(self.config, self.packing)
 
-    def load(self, device: torch.device, dtype: torch.dtype) -> None:
+    @property
+    def stages(self) -> Mapping[str, StageShape]:
+        text, audio = self.config.text, self.config.audio
+        assert audio is not None, "a family without an audio tower is refused when it is opened"
+        step_s = FRAMES * self.feature_config.hop_length / self.rate
+        return {
+            "encoder": StageShape(audio.num_hidden_layers, audio.hidden_size, step_s),
+            "tower": StageShape(0, audio.output_proj_dims, step_s),
+            "projector": StageShape(0, text.hidden_size, step_s),
+            "llm": StageShape(text.num_hidden_layers, text.hidden_size, step_s),
+        }
+
+    def load(self, device: torch.device, dtype: torch.dtype, *, encoder_only: bool = False) -> None:
         self.device, self.dtype = device, dtype
-        load_weights(self.model, self.checkpoint, device, dtype)
+        load_weights(self.model, self.checkpoint, device, dtype, without=("language_model",) if encoder_only else ())
+        if encoder_only:
+            return
         decoder = self.model.language_model
         against = missing(decoder)
-        self._program = DecoderProgram(decoder) if against is None else None
+        self._program = decoder_program(decoder, self.placeholder) if against is None else None
         if (
             against is not None
             and self.packing is not None
@@ -93,6 +111,13 @@ class Gemma4Family:
     def encode(self, features: NDArray[np.float32]) -> Tensor:
         mel = torch.from_numpy(features).to(self.device, self.dtype)
         return self.model.encode(mel[None])[0]
+
+    def hear_layers(self, features: Sequence[NDArray[np.float32]], stage: str, layers: Sequence[int]) -> list[Tensor]:
+        mel = pad_sequence([torch.from_numpy(clip) for clip in features], batch_first=True)
+        lengths = [len(clip) for clip in features]
+        frames = torch.tensor(lengths, device=self.device) if len(set(lengths)) > 1 else None  # None: as in `encode`
+        found = self.model.hear_layers(mel.to(self.device, self.dtype), frames, stage, layers)
+        return [rows[:, : -(-length // FRAMES)] for rows, length in zip(found.unbind(1), lengths, strict=True)]
 
     def check_clip(self, samples: int) -> None:
         check_length(samples, self.feature_config)
@@ -123,15 +148,28 @@ class Gemma4Family:
     def new_cache(self, *, observed: bool = False) -> Cache | ProgramCache:
         if self._program is None or observed:
             return Cache(self.config.text)
-        return ProgramCache(self.model.language_model)
+        return program_cache(self.model.language_model)
 
     def read(self, parts: Sequence[Part]) -> list[Tensor]:
         decoder, placeholder = self.model.language_model, self.placeholder
         if isinstance(parts[0].cache, ProgramCache):
             assert self._program is not None, "its cache is a program's"
-            return self._program.read(parts, placeholder)
+            return self._program.read(parts)
         if self._graph is not None and len(parts) == 1 and _is_step(parts[0]):
             return [self._graph.read(parts[0].ids[0], placeholder, parts[0].cache)]
+        hidden = self._run(parts)
+        wanted = [part.wanted for part in parts]
+        logits = decoder.logits(hidden) if any(wanted) else hidden.new_empty(0, self.vocabulary, dtype=torch.float32)
+        return list(logits.split(wanted))
+
+    def read_layers(self, parts: Sequence[Part], layers: Sequence[int]) -> list[Tensor]:
+        taken = Taken(layers)
+        self._run(parts, taken)
+        return list(taken.all()[:, 0].split([part.wanted for part in parts], dim=1))
+
+    def _run(self, parts: Sequence[Part], taken: Taken | None = None) -> Tensor:
+        """The decoder's modules over what requests read -> `(wanted, hidden)` of all of them."""
+        decoder, placeholder = self.model.language_model, self.placeholder
         batch = torch.tensor([[id for part in parts for id in part.ids]], device=self.device)
         # A placeholder without sound, which a model may sample, is the pad token: it takes none of the others' audio.
         heard = torch.tensor([[part.audio is not None for part in parts for _ in part.ids]], device=self.device)
@@ -139,10 +177,8 @@ class Gemma4Family:
         audio = [part.audio for part in parts if part.audio is not None]
         x = decoder.embed(batch, torch.cat(audio) if audio else None, placeholder)
         stretches = [Stretch(part.cache, len(part.ids), part.wanted) for part in parts]
-        hidden = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), stretches)[0]
-        wanted = [part.wanted for part in parts]
-        logits = decoder.logits(hidden) if any(wanted) else hidden.new_empty(0, self.vocabulary, dtype=torch.float32)
-        return list(logits.split(wanted))
+        hidden: Tensor = decoder(x, decoder.per_layer_inputs(batch, x, placeholder), stretches, taken)[0]
+        return hidden
 
     def _required_token(self, id: int) -> str:
         """How the tokenizer writes a token that frames audio; one that it lacks is an error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from auricle.layers.packing import DENSE, Packing
 from auricle.models.gemma4.config import AudioConfig, Gemma4Config
 from auricle.models.gemma4.decoder import Decoder
 from auricle.models.gemma4.encoder import Encoder, EncoderState
+from auricle.models.taken import Taken
 from auricle.models.weights import WholeModel
 
 HEAD, TABLE = "language_model.lm_head", "language_model.embed_tokens"  # one and the same, but in packed checkpoints
@@ -46,6 +47,15 @@ class Gemma4(WholeModel):
     def encode(self, mel: Tensor, frames: Tensor | None = None, state: EncoderState | None = None) -> Tensor:
         """`(batch, frames, mels)` -> audio tokens `(batch, tokens, hidden)` in the decoder's width; see `Encoder`."""
         return self.embed_audio(self.audio_tower(mel, frames, state))
+
+    def hear_layers(self, mel: Tensor, frames: Tensor | None, stage: str, layers: Sequence[int]) -> Tensor:
+        """What layers of a stage before the decoder give: `(layers, batch, tokens, width)`; see `models.family`."""
+        if stage == "encoder":
+            taken = Taken(layers)
+            self.audio_tower.conform(self.audio_tower.subsample_conv_projection(mel, frames), taken=taken)
+            return taken.all()
+        x = self.audio_tower(mel, frames)
+        return (x if stage == "tower" else self.embed_audio(x))[None]
 
     def checkpoint_name(self, name: str) -> str:
         return f"model.{name}"
