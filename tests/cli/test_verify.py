@@ -11,6 +11,7 @@ import torch
 
 from auricle.backends import verify as library
 from tests.cli.conftest import Run
+from tests.qwen2_audio import make_qwen2_audio
 
 CHECKS = ["mel", "encoder", "logits", "logits, last position", "greedy tokens"]
 
@@ -99,3 +100,11 @@ def replaced(numbers: Any, **changes: Any) -> Any:
     from dataclasses import replace
 
     return replace(numbers, **changes)
+
+
+def test_qwen2_audio_agrees_with_its_own(auricle: Run, tmp_path: Path, sounds: Path) -> None:
+    folder = make_qwen2_audio(tmp_path / "qwen")
+    done = auricle("verify", folder, "--audio", sounds / "noise.wav", "--max-tokens", 8, "--json")
+    assert done.status == 0, done
+    assert [check["name"] for check in done.json["checks"]] == CHECKS
+    assert all(check["ok"] for check in done.json["checks"])

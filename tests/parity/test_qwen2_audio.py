@@ -110,10 +110,11 @@ def load_pair(folder: Path, dtype: str = "float32") -> Pair:
 @pytest.fixture(scope="module")
 def qwens(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
     folder = tmp_path_factory.mktemp("qwen2_audio")
+    rope = {"rope_type": "default", "rope_theta": 1e6}
     settings: dict[str, dict[str, Any]] = {
         "instruct": {},
         "base": {"instruct": False, "seed": 1},
-        "grouped": {"num_key_value_heads": 2, "seed": 2, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+        "grouped": {"num_key_value_heads": 2, "seed": 2, "rope_parameters": rope},
     }
     return {name: load_pair(make_qwen2_audio(folder / name, **settings[name])) for name in NAMES}
 

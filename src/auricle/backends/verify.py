@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import gc
 import importlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from auricle.backends.native import NativeBackend
+from auricle.backends.references import Reference, library, reference_of
 from auricle.checkpoint import Checkpoint
-from auricle.errors import CheckpointError, InputError
+from auricle.errors import CheckpointError
 from auricle.hub import ModelName, find
 from auricle.layers.packing import read_packing
 from auricle.models.family import read_one
-from auricle.models.gemma4.features import FeatureConfig, feature_settings
 from auricle.sound.segment import segment
 from auricle.types import DEFAULT_QUESTION, Ask, Audio, Message, Sampling
 
-# model_type -> the reference's classes: the model, and its feature extractor with the files its settings stand in
-REFERENCES = {"gemma4": ("Gemma4ForConditionalGeneration", "Gemma4AudioFeatureExtractor")}
-EXTRA = 'pip install "auricle[transformers]"'
-
-MEL_TOLERANCE = 1e-5  # absolute, in any precision: features are computed in float64 and stored in float32
 # Of values whose root mean square is at most 1, and relative to it above: encoder, logits.
 TOLERANCES = {torch.float32: (1e-4, 1e-3), torch.float16: (0.03, 0.1), torch.bfloat16: (0.25, 0.75)}
 
@@ -94,8 +86,9 @@ def verify(
         InputError: transformers is not installed, or too old to know the model.
         The errors of `auricle.load` and of `Model.stream`.
     """
-    transformers = _reference_library()
-    _refuse_packed(Checkpoint(find(model)))
+    transformers, checkpoint = library(), Checkpoint(find(model))
+    _refuse_packed(checkpoint)
+    reference = reference_of(transformers, checkpoint)
     backend = NativeBackend(model, device=device, dtype=dtype, threads=threads)
     family = backend.family
     clip = segment(audio, family.max_clip_seconds)[0].audio
@@ -103,9 +96,9 @@ def verify(
     on, precision, stops = family.device, family.dtype, sorted(family.stop_ids)
     del backend, family
     gc.collect()
-    theirs = _theirs(transformers, Checkpoint(find(model)), on, precision, clip, ids, stops, max_tokens)
+    theirs = _theirs(reference, on, precision, clip, ids, len(ours.encoded), stops, max_tokens)
     return Verification(
-        checks=tuple(_compare(ours, theirs, precision)),
+        checks=tuple(_compare(ours, theirs, precision, reference.MEL_TOLERANCE)),
         device=str(on),
         dtype=str(precision).removeprefix("torch."),
         seconds=clip.seconds,
@@ -130,15 +123,6 @@ def _notes(audio: Audio, clip: Audio, dtype: torch.dtype) -> Iterator[str]:
         yield f"tolerances are wide in {str(dtype).removeprefix('torch.')}: --dtype float32 compares sharply"
 
 
-def _reference_library() -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        raise InputError(f"verify compares with transformers, which is not installed: {EXTRA}")
-    transformers = importlib.import_module("transformers")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    return transformers
-
-
 @torch.inference_mode()
 def _ours(backend: NativeBackend, clip: Audio, max_tokens: int) -> tuple[_Numbers, list[int]]:
     """Our numbers, and the prompt's ids."""
@@ -161,29 +145,27 @@ def _ours(backend: NativeBackend, clip: Audio, max_tokens: int) -> tuple[_Number
 
 @torch.inference_mode()
 def _theirs(
-    transformers: Any,
-    checkpoint: Checkpoint,
+    reference: Reference,
     device: torch.device,
     dtype: torch.dtype,
     clip: Audio,
     ids: list[int],
+    tokens: int,
     stops: list[int],
     max_tokens: int,
 ) -> _Numbers:
-    model_class, extractor_class = _reference_classes(transformers, checkpoint)
-    extractor = extractor_class(**feature_settings(checkpoint))
-    silence = FeatureConfig.from_dict(feature_settings(checkpoint)).trailing_samples  # a setting of ours alone
-    features = extractor([np.pad(clip.samples, (0, silence))], return_tensors="pt", truncation=False)
-    mask = features["input_features_mask"]
-    model = model_class.from_pretrained(checkpoint.folder, dtype=dtype).to(device).eval()
-    heard = {
-        "input_features": features["input_features"].to(device, dtype),
-        "input_features_mask": mask.to(device),
+    """Theirs, for a prompt with so many audio tokens."""
+    heard, model = reference.hear(clip.samples), reference.load(device, dtype)
+    inputs = {
+        name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
+        for name, value in heard.inputs.items()
     }
-    encoded = model.model.get_audio_features(**heard)
+    encoded: list[Tensor] = []
+    hook = reference.projector(model).register_forward_hook(lambda _, __, given: encoded.append(given))
     prompt = torch.tensor([ids], device=device)
-    logits = model(input_ids=prompt, **heard).logits[0]
-    greedy = transformers.GenerationConfig(
+    logits = model(input_ids=prompt, attention_mask=torch.ones_like(prompt), **inputs).logits[0]
+    hook.remove()
+    greedy = importlib.import_module("transformers").GenerationConfig(
         do_sample=False,
         max_new_tokens=max_tokens,
         eos_token_id=stops,
@@ -191,10 +173,10 @@ def _theirs(
         return_dict_in_generate=True,
         output_logits=True,
     )
-    out = model.generate(input_ids=prompt, **heard, generation_config=greedy)
+    out = model.generate(input_ids=prompt, attention_mask=torch.ones_like(prompt), **inputs, generation_config=greedy)
     return _Numbers(
-        mel=features["input_features"][mask].float(),
-        encoded=encoded.pooler_output[encoded.attention_mask].float().cpu(),
+        mel=heard.mel,
+        encoded=encoded[0].view(-1, encoded[0].shape[-1])[:tokens].float().cpu(),
         logits=logits.float().cpu(),
         last=logits[-1].float().cpu(),
         greedy=tuple(out.sequences[0, len(ids) :].tolist()),
@@ -202,22 +184,9 @@ def _theirs(
     )
 
 
-def _reference_classes(transformers: Any, checkpoint: Checkpoint) -> tuple[Any, Any]:
-    kind = checkpoint.config["model_type"]
-    if kind not in REFERENCES:
-        raise CheckpointError(f"a {kind!r} model has no reference here; verify knows {', '.join(REFERENCES)}")
-    try:
-        model, extractor = (getattr(transformers, name) for name in REFERENCES[kind])
-    except (AttributeError, ImportError) as error:
-        raise InputError(
-            f"transformers {transformers.__version__} does not know {kind!r}: {EXTRA.replace('install', 'install -U')}"
-        ) from error
-    return model, extractor
-
-
-def _compare(ours: _Numbers, theirs: _Numbers, dtype: torch.dtype) -> Iterator[Check]:
+def _compare(ours: _Numbers, theirs: _Numbers, dtype: torch.dtype, mel_tolerance: float) -> Iterator[Check]:
     encoder_tolerance, logit_tolerance = TOLERANCES[dtype]
-    yield _numbers("mel", ours.mel, theirs.mel, MEL_TOLERANCE)
+    yield _numbers("mel", ours.mel, theirs.mel, mel_tolerance)
     yield _numbers("encoder", ours.encoded, theirs.encoded, encoder_tolerance * _scale(theirs.encoded))
     logit_tolerance *= _scale(theirs.logits)
     yield _numbers("logits", ours.logits, theirs.logits, logit_tolerance)

@@ -6,7 +6,6 @@ its own in memory.
 
 from __future__ import annotations
 
-import importlib
 import resource
 import time
 from collections.abc import Callable
@@ -142,45 +141,41 @@ class Transformers:
     def __init__(self, loading: Loading) -> None:
         import torch
 
-        from auricle.backends.verify import REFERENCES
+        from auricle.backends.references import library, reference_of
         from auricle.engine.device import choose_device, choose_dtype
         from auricle.models.family import open_family
-        from auricle.models.gemma4.features import FeatureConfig, feature_settings
 
-        transformers: Any = importlib.import_module("transformers")  # it has no types for what follows
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
+        transformers = library()
         torch.set_num_threads(loading.threads)
         checkpoint = Checkpoint(Path(loading.model))
-        settings = feature_settings(checkpoint)
         self.family = open_family(checkpoint)  # for the prompt; its weights are not loaded
-        self.silence = FeatureConfig.from_dict(settings).trailing_samples  # a setting of ours alone
         self.device = choose_device(loading.device)
         self.dtype = choose_dtype(loading.dtype, self.device, self.family.parameters())
-        model, extractor = (getattr(transformers, name) for name in REFERENCES[checkpoint.config["model_type"]])
-        self.extractor = extractor(**settings)
+        self.reference = reference_of(transformers, checkpoint)
         begun = time.perf_counter()
-        self.model = model.from_pretrained(checkpoint.folder, dtype=self.dtype).to(self.device).eval()
+        self.model = self.reference.load(self.device, self.dtype)
         self.load_s = time.perf_counter() - begun
         self.version = transformers.__version__
         self.model.generation_config.eos_token_id = None
         self._encoder = [0.0, 0.0]  # when it began and ended
         self.model.model.audio_tower.register_forward_pre_hook(lambda *_: self._mark(0))
-        self.model.model.embed_audio.register_forward_hook(lambda *_: self._mark(1))
+        self.reference.projector(self.model).register_forward_hook(lambda *_: self._mark(1))
 
     def run(self, samples: NDArray[np.float32], tokens: int) -> Run:
         import torch
 
         prompt = self._prompt(samples)
         begun = time.perf_counter()
-        heard = self.extractor([np.pad(samples, (0, self.silence))], sampling_rate=RATE, return_tensors="pt")
+        heard = self.reference.hear(samples).inputs
         featured = time.perf_counter()
         stamps = _Stamps()
         self.model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
-            input_features=heard["input_features"].to(self.device, self.dtype),
-            input_features_mask=heard["input_features_mask"].to(self.device),
+            **{
+                name: value.to(self.device, self.dtype) if value.is_floating_point() else value.to(self.device)
+                for name, value in heard.items()
+            },
             max_new_tokens=tokens,
             do_sample=False,
             streamer=stamps,

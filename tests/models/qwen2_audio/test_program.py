@@ -1,7 +1,7 @@
 """The native program against the modules in PyTorch, which parity tests compare with the reference.
 
-Both multiply the same packed weights by activations in int8, the modules layer by layer: what differs is rounding, which
-a quantised activation near a border can turn into a whole step.
+Both multiply the same packed weights by activations in int8, the modules layer by layer: what differs is rounding,
+which a quantised activation near a border can turn into a whole step.
 """
 
 from __future__ import annotations
