@@ -118,7 +118,7 @@ class Model:
         audio: Sound | Sequence[Sound],
         question: str = DEFAULT_QUESTION,
         *,
-        order: Order = "text-first",
+        order: Order | None = None,
         **options: Unpack[AskOptions],
     ) -> Answer:
         """Answers a question about one or several sounds. See `stream` for arguments and errors."""
@@ -133,7 +133,7 @@ class Model:
         audio: Sound | Sequence[Sound],
         question: str = DEFAULT_QUESTION,
         *,
-        order: Order = "text-first",
+        order: Order | None = None,
         **options: Unpack[AskOptions],
     ) -> Iterator[Chunk]:
         """Answers a question, yielding text as it comes; the last chunk carries the `Answer`.
@@ -144,8 +144,8 @@ class Model:
             audio: one sound or several: paths, bytes, or `Audio` of any rate. A sound longer than the model takes as
                 one clip (30 s) is cut at pauses; the answer's `segments` and `notes` say so.
             question: what to ask.
-            order: what stands first in the prompt, the text or the audio. With the audio first, a second question about
-                it needs nothing of it to be read again.
+            order: what stands first in the prompt, the text or the audio; None is as the model was trained. With the
+                audio first, a second question about it needs nothing of it to be read again.
             options: the fields of `Sampling` (max_tokens, temperature, top_k, choices, ...) and of `Ask`: zero_audio,
                 trace, priority, timeout_s.
 
@@ -156,7 +156,7 @@ class Model:
             BusyError: too many requests wait already.
             DeadlineError: `timeout_s` is over.
         """
-        return self.chat([user_message(audio, question, order)], **options)
+        return self.chat([self._turn(audio, question, order)], **options)
 
     def chat(self, messages: Sequence[Message], **options: Unpack[AskOptions]) -> Iterator[Chunk]:
         """Answers the last message of a conversation; arguments and errors as for `stream`.
@@ -169,7 +169,7 @@ class Model:
         self,
         asks: Iterable[tuple[Sound | Sequence[Sound], str]],
         *,
-        order: Order = "text-first",
+        order: Order | None = None,
         **options: Unpack[AskOptions],
     ) -> Iterator[Answer | AuricleError]:
         """Answers any number of questions, several at a time: a model reads its weights once for all of them.
@@ -185,7 +185,7 @@ class Model:
         """
 
         def asking(audio: Sound | Sequence[Sound], question: str) -> Ask:
-            return self._ask([user_message(audio, question, order)], options)
+            return self._ask([self._turn(audio, question, order)], options)
 
         return self.backend.many(partial(asking, audio, question) for audio, question in asks)
 
@@ -195,7 +195,7 @@ class Model:
         choices: Sequence[str],
         question: str = DEFAULT_QUESTION,
         *,
-        order: Order = "text-first",
+        order: Order | None = None,
         **options: Unpack[TermOptions],
     ) -> Scores:
         """How likely the model is to answer each of some choices, as a whole: `scores.best`, `scores.probabilities`.
@@ -212,7 +212,7 @@ class Model:
         if others := options.keys() - TermOptions.__annotations__:
             known = ", ".join(TermOptions.__annotations__)
             raise OptionError(f"score takes {known}, and not {min(others)}: leave it out")
-        ask = self._ask([user_message(audio, question, order)], cast("AskOptions", options))
+        ask = self._ask([self._turn(audio, question, order)], cast("AskOptions", options))
         return self.backend.score(ask, choices)
 
     def classify(
@@ -221,7 +221,7 @@ class Model:
         labels: Sequence[str] | None = None,
         question: str = CLASSIFY_QUESTION,
         *,
-        order: Order = "text-first",
+        order: Order | None = None,
         **options: Unpack[TermOptions],
     ) -> Labels:
         """How probable each of some labels is for a sound: `labels.best`, `labels.probabilities`.
@@ -374,7 +374,7 @@ class Model:
         question: str = DEFAULT_QUESTION,
         *,
         layers: Layers = "all",
-        order: Order = "text-first",
+        order: Order | None = None,
     ) -> HiddenStates:
         """What the decoder's layers give for every position of a prompt, in one forward pass, each position labelled.
 
@@ -385,7 +385,7 @@ class Model:
         Raises:
             The errors of `embed`.
         """
-        return self.backend.hidden_states(self._ask([user_message(audio, question, order)], {}), layers)
+        return self.backend.hidden_states(self._ask([self._turn(audio, question, order)], {}), layers)
 
     def provenance(self) -> dict[str, str | None]:
         """What made the numbers: "model", "revision", "backend", "device", "dtype", and "auricle", its version."""
@@ -400,6 +400,9 @@ class Model:
     def cache(self) -> CacheUse:
         """What is kept of earlier requests, and how often it was of use."""
         return self.backend.cache_use()
+
+    def _turn(self, audio: Sound | Sequence[Sound], question: str, order: Order | None) -> Message:
+        return user_message(audio, question, order or self.backend.order)
 
     def _bare(self, clip: Audio, options: AskOptions) -> Ask:
         """A request of one clip and no text, for models that are not asked but hear."""
@@ -440,14 +443,14 @@ class Model:
 class Chat:
     """A conversation about sounds, turn by turn. The first question carries the sounds; later ones refer to them."""
 
-    def __init__(self, model: Model, audio: Sound | Sequence[Sound], *, order: Order = "text-first") -> None:
+    def __init__(self, model: Model, audio: Sound | Sequence[Sound], *, order: Order | None = None) -> None:
         self.model = model
         self.messages: list[Message] = []
         self._audio, self._order = audio, order
 
     def say(self, text: str, **options: Unpack[AskOptions]) -> Iterator[Chunk]:
         """Asks, and keeps question and answer once the answer is complete; errors as for `Model.stream`."""
-        turn = Message("user", (text,)) if self.messages else user_message(self._audio, text, self._order)
+        turn = Message("user", (text,)) if self.messages else self.model._turn(self._audio, text, self._order)
         for chunk in self.model.chat([*self.messages, turn], **options):
             if chunk.answer is not None:
                 self.messages += [turn, Message("assistant", (chunk.answer.text,))]

@@ -407,12 +407,12 @@ class Extraction:
     tokens: TokenChoice = "audio"  # other than audio: of stage llm only; "last" is the prompt's last position
     pooling: str = "none"  # or mean, max, last, window=SECONDS
     prompt: str = DEFAULT_QUESTION  # of stage llm only, as `order` is
-    order: Order = "text-first"
+    order: Order | None = None
     overlap: float = 5.0  # seconds that neighbouring chunks share of a sound longer than a clip
     dtype: Literal["float32", "float16"] = "float32"  # of the vectors given, whatever the model computes in
 
     def __post_init__(self) -> None:
-        for name in ("stage", "tokens", "order", "dtype"):
+        for name in ("stage", "tokens", "dtype", *(["order"] if self.order is not None else [])):
             _require_one_of(name, getattr(self, name), _CHOICES[name])
         if self.tokens != "audio" and self.stage != "llm":
             raise OptionError(f"tokens is {self.tokens!r}, and stage {self.stage!r} has audio alone: use stage 'llm'")

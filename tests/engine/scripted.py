@@ -55,6 +55,7 @@ class ScriptedFamily:
         self.model: nn.Module = nn.Identity()
         self.device, self.dtype = torch.device("cpu"), torch.float32
         self.rate, self.max_clip_seconds, self.context = 16_000, 30.0, context
+        self.order = "text-first"
         self.stop_ids = frozenset({IDS["<eos>"]})
         self.placeholder, self.vocabulary = IDS["<|audio|>"], VOCABULARY
         self.notes: tuple[str, ...] = ()

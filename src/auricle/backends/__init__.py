@@ -20,6 +20,7 @@ from auricle.types import (
     Labels,
     Layers,
     Listening,
+    Order,
     Sampling,
     Scores,
     StageShape,
@@ -40,6 +41,7 @@ class Backend(Protocol):
 
     rate: int  # of the sound it takes, in Hz
     max_clip_seconds: float
+    order: Order  # what stands first in a prompt unless somebody says so: as the model was trained
     load_s: float  # how long loading took
     notes: tuple[str, ...]  # what the user should know about how it runs here
 

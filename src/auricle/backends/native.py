@@ -69,6 +69,7 @@ class NativeBackend:
         self.notes = (*_notes(checkpoint, chosen, self.family.dtype), *self.family.notes)
         self.rate = self.family.rate
         self.max_clip_seconds = self.family.max_clip_seconds
+        self.order = self.family.order
         self.load_s = time.perf_counter() - begun
 
     def stream(self, ask: Ask) -> Iterator[Chunk]:

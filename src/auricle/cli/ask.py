@@ -49,7 +49,7 @@ def ask(
     choice: Choice,
     constraint: Constraint,
     reading: Reading,
-    order: PromptOrder = "text-first",
+    order: PromptOrder = None,
     json: Json = False,
     timings: ShowTimings = None,
     zero_audio: Annotated[
@@ -80,8 +80,9 @@ def ask(
     """
     options = choice.options(max_tokens, constraint)
     names, question = split_question(words)
-    message = api.user_message(read_sounds(names, reading), question, order)
+    sounds = read_sounds(names, reading)
     loaded = load(model, hardware)
+    message = api.user_message(sounds, question, order or loaded.backend.order)
 
     def answer(label: str, zeroed: bool) -> Answer:
         chunks = loaded.chat([message], zero_audio=zeroed, trace=trace, **options)

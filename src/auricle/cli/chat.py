@@ -45,7 +45,7 @@ def chat(
     choice: Choice,
     constraint: Constraint,
     reading: Reading,
-    order: PromptOrder = "text-first",
+    order: PromptOrder = None,
     timings: ShowTimings = None,
     cache_mb: Annotated[
         float, typer.Option(metavar="N", help="Megabytes for what earlier turns computed; 0 keeps nothing.")

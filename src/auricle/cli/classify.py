@@ -38,7 +38,7 @@ def classify(
         str, typer.Option(metavar="TEXT", help="What to ask a model that has no labels of its own.")
     ] = CLASSIFY_QUESTION,
     top: Annotated[int, typer.Option(metavar="N", help="Show the N most probable; 0 is all.")] = 5,
-    order: PromptOrder = "text-first",
+    order: PromptOrder = None,
     reading: Reading,
     json: Json = False,
 ) -> None:

@@ -25,7 +25,10 @@ Model = Annotated[str, typer.Option(metavar="NAME", help=MODEL_HELP, rich_help_p
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Sounds = Annotated[list[str], typer.Argument(metavar="AUDIO...", help="Sound files of any format, or - for stdin.")]
 MaxTokens = Annotated[int, typer.Option(metavar="N", help="Stop after so many new tokens.", rich_help_panel="Sampling")]
-PromptOrder = Annotated[Order, typer.Option(help="What stands first in the prompt: the text or the audio.")]
+PromptOrder = Annotated[
+    Order | None,
+    typer.Option(help="What stands first in the prompt: the text or the audio.  [default: as the model was trained]"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ShowTimings = Annotated[
     bool | None,

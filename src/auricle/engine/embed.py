@@ -177,7 +177,8 @@ class _Work:
     def _prompt(self, job: _Job) -> list[int]:
         clip = Audio(job.samples, job.audio.rate, job.audio.source)
         question = self.extraction.prompt
-        parts = (question, clip) if self.extraction.order == "text-first" else (clip, question)
+        order = self.extraction.order or self.family.order
+        parts = (question, clip) if order == "text-first" else (clip, question)
         return prompt_of(self.family, (Message("user", parts),))[1].ids
 
     def _chosen(self, job: _Job, ids: list[int], values: Tensor) -> Vectors:

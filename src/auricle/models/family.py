@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
 from auricle.models.text import TextCodec
-from auricle.types import Message, StageShape
+from auricle.types import Message, Order, StageShape
 
 # model_type -> "module:attribute" of a class built from a Checkpoint
 FAMILIES = {
@@ -79,6 +79,7 @@ class Family(Protocol):
     dtype: torch.dtype
     rate: int  # Hz
     max_clip_seconds: float
+    order: Order  # what stood first in the prompts that it was trained on
     context: int  # tokens, prompt and answer together
     stop_ids: frozenset[int]
     placeholder: int  # the id that stands in a prompt for each audio token

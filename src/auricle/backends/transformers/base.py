@@ -23,6 +23,7 @@ from auricle.types import (
     Labels,
     Layers,
     Listening,
+    Order,
     Sampling,
     Scores,
     StageShape,
@@ -40,6 +41,7 @@ class TransformersBackend:
         self.loaded = loaded
         self.rate = loaded.rate
         self.max_clip_seconds = loaded.clip_seconds
+        self.order: Order = "text-first"  # what a config does not say
         self.load_s = load_s
         self.notes: tuple[str, ...] = ()
 

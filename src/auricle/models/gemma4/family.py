@@ -28,7 +28,7 @@ from auricle.models.program import ProgramCache
 from auricle.models.taken import Taken
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
-from auricle.types import Message, StageShape
+from auricle.types import Message, Order, StageShape
 
 # For checkpoints without a template of their own. Audio stands inside the user's turn, where the user put it.
 DEFAULT_TEMPLATE = """\
@@ -45,6 +45,8 @@ DEFAULT_TEMPLATE = """\
 
 class Gemma4Family:
     """See `models.family.Family`."""
+
+    order: Order = "text-first"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint

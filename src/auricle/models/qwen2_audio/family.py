@@ -38,7 +38,7 @@ from auricle.models.qwen2_audio.program import decoder_program, missing, program
 from auricle.models.taken import Taken
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
-from auricle.types import Message, StageShape
+from auricle.types import Message, Order, StageShape
 
 BEGIN, AUDIO, END = "<|audio_bos|>", "<|AUDIO|>", "<|audio_eos|>"
 TURN_END = "<|im_end|>"
@@ -74,7 +74,7 @@ INSTRUCT_TEMPLATE = f"""\
 class Qwen2AudioFamily:
     """See `models.family.Family`."""
 
-    order = "audio-first"  # as it was trained
+    order: Order = "audio-first"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
