@@ -146,7 +146,7 @@ class TestModels:
 
         asked = {}
 
-        def download(name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        def download(name: str, *, revision: str | None, **patterns: list[str]) -> str:
             asked.update(name=name, revision=revision)
             return str(e2b)
 

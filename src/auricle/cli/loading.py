@@ -9,14 +9,19 @@ from auricle.cli.options import Hardware
 from auricle.hub import ModelName, find
 
 
-def load(model: str, hardware: Hardware, cache_mb: float = api.CACHE_MB) -> api.Model:
+def load(model: str, hardware: Hardware, cache_mb: float = api.CACHE_MB, *, encoder_only: bool = False) -> api.Model:
     """Loads a model, saying so on a terminal; a download shows its own progress first. Notes go to stderr."""
     name = ModelName.parse(model, tuple(BACKENDS))
     if name.backend in ("native", "transformers"):
         find(name)
     with show.waiting(f"loading {model}"):
         loaded = api.load(
-            model, device=hardware.device, dtype=hardware.dtype, threads=hardware.threads, cache_mb=cache_mb
+            model,
+            device=hardware.device,
+            dtype=hardware.dtype,
+            threads=hardware.threads,
+            cache_mb=cache_mb,
+            encoder_only=encoder_only and name.backend == "native",
         )
     for remark in loaded.backend.notes:
         show.note(remark)
