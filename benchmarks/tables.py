@@ -86,6 +86,34 @@ def _conditions(result: dict[str, Any]) -> str:
     )
 
 
+def qwen2_audio(result: dict[str, Any]) -> str:
+    engine, settings, machine = result["engines"]["int4"], result["settings"], result["machine"]
+    rate = list(machine["memory_gb_per_s"].values())[-1]
+    rows = [
+        ["encoder, 30 s of sound", f"{engine['encoder_s']:.2f} s"],
+        [f"prefill of {engine['prompt_tokens']} tokens", f"{engine['prefill_s']:.2f} s"],
+        ["time to the first token", f"{engine['ttft_s']:.2f} s"],
+        ["decode", f"{engine['decode_tokens_per_s']:.1f} tokens/s"],
+        ["loading", f"{engine['load_s']:.1f} s"],
+        ["peak memory, mapped pages included", f"{engine['peak_rss_gb']:.1f} GB"],
+    ]
+    for seconds, one in result["encoder"].items():
+        times = f"{one['auricle_s']:.2f} s to transformers' {one['transformers_s']:.2f} s"
+        rows.append(
+            [f"encoder alone in float32, {seconds} s of sound: {times}", f"{one['times_ahead']:.1f} times ahead"]
+        )
+    apart = max(one["largest_difference"] for one in result["encoder"].values())
+    note = (
+        f"Random weights of the 7B's size, {settings['threads']} threads of {machine['processor']} "
+        f"({', '.join(machine['features'])}) that read memory at {rate:.0f} GB/s; a decode step has to read "
+        f"{engine['active_weight_gb']:.2f} GB ({engine['bandwidth_share']:.0%} of that rate). The encoders share their "
+        f"weights, and differ by {apart:.1g} at most. torch {result['versions']['torch']}, {result['date']}. Medians "
+        f"of {settings['runs']} rounds; made by `python -m benchmarks.qwen2_audio`."
+        + "".join(f" Note: {remark}." for remark in result["notes"])
+    )
+    return f"{_table(['Qwen2-Audio-7B in int4', 'measured'], rows, right=[1])}\n\n{note}"
+
+
 def start(result: dict[str, Any]) -> str:
     machine, seconds = result["machine"], result["median"]
     share = f"{result['share_of_importing_torch']:.0%}"
@@ -191,6 +219,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "e2b": ("e2b", e2b),
     "live": ("live", live),
     "quality": ("quality", quality),
+    "qwen2_audio": ("qwen2_audio", qwen2_audio),
     "tiny": ("tiny", tiny),
     "tiny_card": ("tiny", tiny_card),
     "start": ("start", start),

@@ -110,7 +110,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["--random-weights", "large"], "no random weights for 'large': known are gemma-4-e2b, qwen2-audio-7b, small"),
+            (
+                ["--random-weights", "large"],
+                "no random weights for 'large': known are gemma-4-e2b, qwen2-audio-7b, small",
+            ),
             (["--random-weights", "small", "--scheme", "q4"], "unknown scheme 'q4': known are bf16, int8, int4"),
             (["tiny", "--random-weights", "small"], "tiny and --random-weights small are two models"),
             (

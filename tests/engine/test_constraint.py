@@ -91,7 +91,9 @@ def writer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         make_tokenizer(folder)
     elif request.param == "fillers":  # which has no token that is a space: it takes a byte, and a text another's three
         audio = {"boa_token_id": 600, "audio_token_id": 601, "eoa_token_index": 602}
-        for name, content in random_tokenizer.files({**audio, "model_type": "gemma4", "text_config": {"vocab_size": 620}}):
+        for name, content in random_tokenizer.files(
+            {**audio, "model_type": "gemma4", "text_config": {"vocab_size": 620}}
+        ):
             (folder / name).write_bytes(content)
     else:
         _like_gemma().save(str(folder / "tokenizer.json"))

@@ -206,7 +206,7 @@ class Qwen2AudioFamily:
         if features.feature_size != audio.num_mel_bins or frames != audio.max_frames:
             raise CheckpointError(
                 f"{self.checkpoint.folder}: the feature extractor gives {frames} frames of {features.feature_size} "
-                f"mels, and the encoder takes {audio.max_frames} of {audio.num_mel_bins}: the files don't belong together"
+                f"mels, and the encoder takes {audio.max_frames} of {audio.num_mel_bins}: they don't belong together"
             )
 
     def _required_token(self, id: int) -> str:
@@ -215,7 +215,7 @@ class Qwen2AudioFamily:
         lacking = next((frame for frame in (BEGIN, END) if self.codec.id(frame) is None), None)
         if token != AUDIO or lacking is not None:
             raise PromptError(
-                f"the tokenizer of {self.checkpoint.folder} misses audio token {lacking or id} that the model needs: "
+                f"the tokenizer of {self.checkpoint.folder} misses {lacking or f'audio token {id}'}, which it needs: "
                 "fetch tokenizer.json of the same model"
             )
         return token
