@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from auricle.types import Label as Label
     from auricle.types import Labels as Labels
     from auricle.types import Message as Message
+    from auricle.types import Remote as Remote
     from auricle.types import Sampling as Sampling
     from auricle.types import Scheduling as Scheduling
     from auricle.types import Scores as Scores
@@ -47,6 +48,7 @@ _HOMES = {
         "Label",
         "Labels",
         "Message",
+        "Remote",
         "Sampling",
         "Scheduling",
         "Scores",

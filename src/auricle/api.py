@@ -39,6 +39,7 @@ from auricle.types import (
     Listening,
     Message,
     Order,
+    Remote,
     Sampling,
     SamplingOptions,
     Scheduling,
@@ -73,12 +74,13 @@ def load(
     cache_mb: float = CACHE_MB,
     scheduling: Scheduling | None = None,
     encoder_only: bool = False,
+    remote: Remote | None = None,
 ) -> Model:
     """Loads a model.
 
     Args:
         name: `[backend:]name[@revision]`: "tiny" (built in), a folder, or a hub name such as "google/gemma-4-E2B-it",
-            which is downloaded when it is not in the hub's cache.
+            which is downloaded when it is not in the hub's cache. "openai:NAME" is a server's name for its model.
         device: "auto", "cpu", "cuda" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
         threads: how many CPU threads to use; None leaves torch's choice.
@@ -87,6 +89,7 @@ def load(
         scheduling: how many requests are answered at once, and how many may wait.
         encoder_only: load what turns sound into audio tokens, and map nothing of the language model. Such a model can
             `embed` from any stage but "llm", and nothing else.
+        remote: of "openai:NAME", the server that has the model, and how patient to be with it.
 
     Raises:
         HubError: there is no such model, or it can't be fetched.
@@ -103,6 +106,12 @@ def load(
         if model.backend != "native":
             raise UnsupportedError(f"encoder_only is of the native backend, and {name!r} names another: leave it out")
         settings["encoder_only"] = True
+    if model.backend == "openai":
+        settings["remote"] = remote
+    elif remote is not None and remote.base_url is not None:
+        raise OptionError(
+            f"base_url names a server, and {name!r} runs here: leave it out, or name the server's model as openai:NAME"
+        )
     return Model(name, open_backend(model, scheduling=scheduling, **settings))
 
 

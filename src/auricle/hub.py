@@ -47,7 +47,10 @@ class ModelName:
             raise HubError(f"unknown backend {backend!r} in {text!r}: known is {', '.join(backends)}")
         if rest and backend != "openai" and Path(rest).exists() and rest not in BUILT_IN:
             return cls(rest, backend)
-        name, _, revision = rest.partition("@")
+        if backend == "openai":  # a server calls its models what it will: `llama3:8b`, `name@x`
+            name, revision = rest, ""
+        else:
+            name, _, revision = rest.partition("@")
         if not name:
             raise HubError(f"{text!r} names no model: spell it [backend:]name[@revision]")
         return cls(name, backend, revision or None)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
+from urllib.parse import urlsplit
 
 from auricle.errors import OptionError
 
@@ -349,6 +350,40 @@ class Scheduling:
     def __post_init__(self) -> None:
         _require(self.max_running >= 1, "max_running", self.max_running, "at least 1")
         _require(self.max_queue >= 0, "max_queue", self.max_queue, "at least 0")
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The server that answers, of a model that runs on one."""
+
+    base_url: str | None = None  # such as http://localhost:8000/v1; None is what OPENAI_BASE_URL says
+    timeout: float = 600.0  # seconds until one attempt must be done
+    retries: int = 3  # further attempts, when the server is busy, fails or can't be reached before its first text
+
+    def __post_init__(self) -> None:
+        if self.base_url is not None:
+            _require_url("base_url", self.base_url)
+        number = isinstance(self.timeout, int | float) and not isinstance(self.timeout, bool)
+        _require(
+            number and 0 < self.timeout <= 1e6, "timeout", repr(self.timeout), "a number of seconds above 0, up to 1e6"
+        )
+        whole = isinstance(self.retries, int) and not isinstance(self.retries, bool)
+        _require(whole and 0 <= self.retries <= 100, "retries", repr(self.retries), "a whole number from 0 to 100")
+
+
+def _require_url(name: str, url: object) -> None:
+    """An address that can be asked, without a password in it: messages name it."""
+    wanted = "must be an address such as http://localhost:8000/v1"
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise OptionError(f"{name} is {url!r}; it {wanted}")
+    except ValueError as error:  # a port that is no number, a bracket that is not closed
+        raise OptionError(f"{name} is {url!r} ({error}); it {wanted}") from error
+    if parts.username or parts.password:
+        raise OptionError(f"{name} has a user or password in it, which messages would show: set OPENAI_API_KEY instead")
+    if parts.query or parts.fragment:
+        raise OptionError(f"{name} is {url!r}; it {wanted}, without ? and #")
 
 
 @dataclass(frozen=True)

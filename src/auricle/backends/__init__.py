@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 BACKENDS = {
     "native": "auricle.backends.native:NativeBackend",
     "transformers": "auricle.backends.transformers.backend:open_transformers",
+    "openai": "auricle.backends.openai.backend:OpenaiBackend",
 }
 
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "listen": ("auricle.cli.listen:app", "Listen to sound that is still coming in, and answer when the speaker stops."),
     "transcribe": ("auricle.cli.transcribe:app", "Write down what is said."),
     "classify": ("auricle.cli.classify:app", "Say which of some labels a sound is."),
+    "embed": ("auricle.cli.embed:app", "Take vectors out of a model, each with its start and end in seconds."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),
     "quantize": ("auricle.cli.quantize:app", "Write a model in fewer bits."),

@@ -21,6 +21,7 @@ from auricle.cli.options import (
     Model,
     PromptOrder,
     Reading,
+    Server,
     ShowTimings,
     with_options,
 )
@@ -45,6 +46,7 @@ def ask(
     *,
     model: Model = "tiny",
     hardware: Hardware,
+    server: Server,
     max_tokens: MaxTokens = Sampling.max_tokens,
     choice: Choice,
     constraint: Constraint,
@@ -75,13 +77,14 @@ def ask(
     auricle ask a.wav b.mp3 "Which is louder?"
     auricle ask - "Is anyone speaking?" < talk.webm
     auricle ask clip.wav "What is said?" --json
+    auricle ask clip.wav --model openai:google/gemma-4-E4B-it --base-url http://localhost:8000/v1
     auricle ask clip.wav "Is anyone speaking?" --choices yes,no
     auricle ask clip.wav --model google/gemma-4-E2B-it --max-tokens 200
     """
     options = choice.options(max_tokens, constraint)
     names, question = split_question(words)
     sounds = read_sounds(names, reading)
-    loaded = load(model, hardware)
+    loaded = load(model, hardware, remote=server.remote())
     message = api.user_message(sounds, question, order or loaded.backend.order)
 
     def answer(label: str, zeroed: bool) -> Answer:

@@ -21,6 +21,7 @@ from auricle.cli.options import (
     Model,
     PromptOrder,
     Reading,
+    Server,
     ShowTimings,
     with_options,
 )
@@ -41,6 +42,7 @@ def chat(
     *,
     model: Model = "tiny",
     hardware: Hardware,
+    server: Server,
     max_tokens: MaxTokens = Sampling.max_tokens,
     choice: Choice,
     constraint: Constraint,
@@ -67,7 +69,7 @@ def chat(
     if STDIN in audio:
         raise SoundError("chat reads your questions from stdin, so a sound can't come from there: give a file")
     sounds = read_sounds(audio, reading)
-    loaded = load(model, hardware, cache_mb)
+    loaded = load(model, hardware, cache_mb, remote=server.remote())
     conversation = Chat(loaded, sounds, order=order)
     if show.is_terminal(sys.stdin):
         print(f"Ask about {', '.join(audio)}; {QUIT} or Ctrl-D ends.", file=sys.stderr)

@@ -12,7 +12,7 @@ from auricle.api import CLASSIFY_QUESTION
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
-from auricle.cli.options import Hardware, Json, Model, PromptOrder, Reading, Sounds, split_choices, with_options
+from auricle.cli.options import Hardware, Json, Model, PromptOrder, Reading, Server, Sounds, split_choices, with_options
 from auricle.cli.sounds import read_sounds
 from auricle.errors import OptionError, SoundError
 from auricle.types import Labels
@@ -27,6 +27,7 @@ def classify(
     *,
     model: Model = "tiny",
     hardware: Hardware,
+    server: Server,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -57,7 +58,8 @@ def classify(
     if top < 0:
         raise OptionError(f"top is {top}; it must be at least 0 (0 shows all labels)")
     wanted = split_choices(labels) if labels is not None else None
-    loaded_model = cache(lambda: load(model, hardware))  # loaded when the first sound could be read
+    remote = server.remote()
+    loaded_model = cache(lambda: load(model, hardware, remote=remote))  # loaded when the first sound could be read
     status = 0
     for name in audio:
         try:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, cast, get_type_hints
 import typer
 
 from auricle.errors import OptionError
-from auricle.types import Order, Sampling, SamplingOptions
+from auricle.types import Order, Remote, Sampling, SamplingOptions
 
 MODEL_HELP = "[backend:]name[@revision]: tiny (built in), a hub name, or a folder."
 
@@ -45,6 +45,31 @@ class Hardware:
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda (or cuda:1, ...), mps.")] = "auto"
     dtype: Annotated[str, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16.")] = "auto"
     threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads; unless given, torch chooses.")] = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """Which server answers for a model that is named openai:NAME: `auricle.Remote`."""
+
+    PANEL: ClassVar = "Remote"
+
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="The server of --model openai:NAME, such as http://localhost:8000/v1.  [default: OPENAI_BASE_URL]",
+            show_default=False,
+        ),
+    ] = None
+    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds until one attempt must be done.")] = (
+        Remote.timeout
+    )
+    retries: Annotated[int, typer.Option(metavar="N", help="Further attempts when the server is busy or fails.")] = (
+        Remote.retries
+    )
+
+    def remote(self) -> Remote:
+        return Remote(self.base_url, self.timeout, self.retries)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from auricle.api import TRANSCRIBE_TOKENS
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
-from auricle.cli.options import Choice, Hardware, Json, MaxTokens, Model, Reading, Sounds, with_options
+from auricle.cli.options import Choice, Hardware, Json, MaxTokens, Model, Reading, Server, Sounds, with_options
 from auricle.cli.sounds import read_sounds
 from auricle.errors import SoundError
 from auricle.types import TranscriptSegment
@@ -28,6 +28,7 @@ def transcribe(
     *,
     model: Model = "tiny",
     hardware: Hardware,
+    server: Server,
     language: Annotated[
         str, typer.Option(metavar="NAME", help="The language spoken, in English: German, Japanese, ...")
     ] = "English",
@@ -49,7 +50,8 @@ def transcribe(
     auricle transcribe - < talk.mp3
     """
     options = choice.options(max_tokens)
-    loaded_model = cache(lambda: load(model, hardware))  # loaded when the first sound could be read
+    remote = server.remote()
+    loaded_model = cache(lambda: load(model, hardware, remote=remote))  # loaded when the first sound could be read
     status = 0
     for name in audio:
         try:
