@@ -114,6 +114,28 @@ def qwen2_audio(result: dict[str, Any]) -> str:
     return f"{_table(['Qwen2-Audio-7B in int4', 'measured'], rows, right=[1])}\n\n{note}"
 
 
+def embed(result: dict[str, Any]) -> str:
+    settings, machine = result["settings"], result["machine"]
+    clips, seconds = settings["clips"], settings["seconds"]
+    (few, few_gb), (many, many_gb) = result["peak_gb"].items()
+    times = f"{result['auricle_s']:.2f} s; a plain transformers loop: {result['transformers_s']:.2f} s"
+    rows = [
+        [
+            f"`auricle embed`: {times}",
+            f"{result['times_ahead']:.1f} times",
+            "at least 1.5 times",
+        ],
+        [f"peak memory over {few} clips, and over {many}", f"{few_gb:.2f} GB, {many_gb:.2f} GB", "flat"],
+    ]
+    note = (
+        f"Mean-pooled audio tokens of `tiny`, {settings['threads']} threads of {machine['processor']}, "
+        f"torch {result['versions']['torch']}, {result['date']}; the vectors differ by "
+        f"{result['largest_difference']:.1g} at most. Medians of {settings['runs']} rounds in turns; made by `python -m benchmarks.embed`."
+    )
+    head = [f"{clips} clips of {seconds:g} s", "measured", "the bar"]
+    return f"{_table(head, rows, right=[1, 2])}\n\n{note}"
+
+
 def start(result: dict[str, Any]) -> str:
     machine, seconds = result["machine"], result["median"]
     share = f"{result['share_of_importing_torch']:.0%}"
@@ -218,6 +240,7 @@ def tiny_card(result: dict[str, Any]) -> str:
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "e2b": ("e2b", e2b),
     "live": ("live", live),
+    "embed": ("embed", embed),
     "quality": ("quality", quality),
     "qwen2_audio": ("qwen2_audio", qwen2_audio),
     "tiny": ("tiny", tiny),

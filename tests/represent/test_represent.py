@@ -329,3 +329,29 @@ def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_folder_without_embeddings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no plan.json"):
         open_embeddings(tmp_path)
+
+
+# --- on a cluster
+
+
+@pytest.mark.slow
+def test_ray_writes_what_one_process_writes_and_goes_on_from_it(e2b: Path, clips: Path, tmp_path: Path) -> None:
+    settings = Settings(shard_items=3)
+    (clips / "a" / "zz-broken.wav").write_bytes(b"no sound")
+    try:
+        items = gather([clips])
+        model = auricle.load(str(e2b), device="cpu", encoder_only=True)
+        represent(model, items, tmp_path / "local", Extraction(pooling="mean"), settings)
+        command = [sys.executable, "-c", "from auricle.cli.main import main; main()", "embed", str(clips)]
+        command += ["--model", str(e2b), "--device", "cpu", "--pooling", "mean", "--shard-items", "3"]
+        command += ["--out", str(tmp_path / "ray"), "--cluster", "local", "--workers", "2", "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 2, done.stderr  # one sound could not be read
+        assert json.loads(done.stdout)["failed"] == 1
+        mine, theirs = contents(tmp_path / "local"), contents(tmp_path / "ray")
+        assert mine.keys() == theirs.keys()
+        assert {name for name in mine if mine[name] != theirs[name]} <= {
+            "plan.json"
+        }  # which dates its making, if at all
+    finally:
+        (clips / "a" / "zz-broken.wav").unlink()
