@@ -127,10 +127,11 @@ def embed(result: dict[str, Any]) -> str:
         ],
         [f"peak memory over {few} clips, and over {many}", f"{few_gb:.2f} GB, {many_gb:.2f} GB", "flat"],
     ]
+    apart = result["largest_difference"]
     note = (
         f"Mean-pooled audio tokens of `tiny`, {settings['threads']} threads of {machine['processor']}, "
-        f"torch {result['versions']['torch']}, {result['date']}; the vectors differ by "
-        f"{result['largest_difference']:.1g} at most. Medians of {settings['runs']} rounds in turns; made by `python -m benchmarks.embed`."
+        f"torch {result['versions']['torch']}, {result['date']}; the vectors differ by {apart:.1g} at most. "
+        f"Medians of {settings['runs']} rounds in turns; made by `python -m benchmarks.embed`."
     )
     head = [f"{clips} clips of {seconds:g} s", "measured", "the bar"]
     return f"{_table(head, rows, right=[1, 2])}\n\n{note}"
