@@ -347,7 +347,7 @@ def test_ray_writes_what_one_process_writes_and_goes_on_from_it(e2b: Path, clips
         command += ["--out", str(tmp_path / "ray"), "--cluster", "local", "--workers", "2", "--json"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 2, done.stderr  # one sound could not be read
-        assert json.loads(done.stdout)["failed"] == 1
+        assert json.loads(done.stdout)["failures"] == 1
         mine, theirs = contents(tmp_path / "local"), contents(tmp_path / "ray")
         assert mine.keys() == theirs.keys()
         assert {name for name in mine if mine[name] != theirs[name]} <= {
