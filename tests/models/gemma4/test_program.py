@@ -25,10 +25,11 @@ from auricle.layers import cache as cache_module
 from auricle.layers import native
 from auricle.models import program as program_module
 from auricle.models.family import Part
-from auricle.models.gemma4.decoder import Cache, Decoder, Stretch
+from auricle.models.gemma4.decoder import Cache, Decoder
 from auricle.models.gemma4.family import Gemma4Family
 from auricle.models.gemma4.program import decoder_program, missing, program_cache
 from auricle.models.program import DecoderProgram, ProgramCache
+from auricle.models.stretch import Stretch
 from auricle.quant.quantize import quantize
 from tests.checkpoints import IDS, make_checkpoint
 

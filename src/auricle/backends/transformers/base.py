@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
 
 import torch
 
+from auricle.backends.refusing import Refusing
 from auricle.backends.transformers.library import one_line
 from auricle.backends.transformers.loading import Loaded
-from auricle.errors import AuricleError, DeadlineError, UnsupportedError
+from auricle.errors import AuricleError, DeadlineError
 from auricle.types import (
     Answer,
     Ask,
     Audio,
-    CacheUse,
     Chunk,
-    Embedding,
-    Extraction,
-    HiddenStates,
     Labels,
-    Layers,
-    Listening,
     Order,
-    Sampling,
     Scores,
-    StageShape,
 )
 
-NATIVE = "a native model, such as tiny or google/gemma-4-E2B-it, does"
 
-
-class TransformersBackend:
+class TransformersBackend(Refusing):
     """See `backends.Backend`. A subclass answers what its models can do."""
 
     does = ""  # what such a model does, for messages about what it doesn't
 
     def __init__(self, loaded: Loaded, load_s: float) -> None:
-        self.loaded = loaded
+        self.loaded, self.name = loaded, f"transformers:{loaded.name}"
         self.rate = loaded.rate
         self.max_clip_seconds = loaded.clip_seconds
         self.order: Order = "text-first"  # what a config does not say
@@ -63,22 +53,6 @@ class TransformersBackend:
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse("score answers", "choose an audio-text-to-text model")
 
-    def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> NoReturn:
-        self.refuse("listen live", NATIVE)
-
-    @property
-    def stages(self) -> Mapping[str, StageShape]:
-        return {}
-
-    def check(self, audio: Audio) -> None:
-        self.refuse("be looked into", NATIVE)
-
-    def embed(self, audios: Sequence[Audio], extraction: Extraction) -> list[Embedding]:
-        self.refuse("be looked into", NATIVE)
-
-    def hidden_states(self, ask: Ask, layers: Layers) -> HiddenStates:
-        self.refuse("be looked into", NATIVE)
-
     def provenance(self) -> dict[str, str | None]:
         return {
             "backend": f"transformers {self.loaded.version}",
@@ -86,20 +60,6 @@ class TransformersBackend:
             "device": str(self.loaded.device),
             "dtype": str(self.loaded.dtype).removeprefix("torch."),
         }
-
-    def cache_use(self) -> CacheUse:
-        return CacheUse(0, 0, 0, 0, 0, 0, 0, 0, 0)
-
-    def refuse(self, what: str, instead: str) -> NoReturn:
-        raise UnsupportedError(f"transformers:{self.loaded.name} {self.does} and can't {what}: {instead}")
-
-    def refuse_native_terms(self, ask: Ask) -> None:
-        """What only our own engine can do with a request."""
-        for option in ("zero_audio", "trace"):
-            if getattr(ask, option):
-                raise UnsupportedError(
-                    f"{option} looks into the model, and transformers:{self.loaded.name} can't be looked into: {NATIVE}"
-                )
 
     @contextmanager
     def failing(self) -> Iterator[None]:

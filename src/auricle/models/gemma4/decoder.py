@@ -35,6 +35,7 @@ from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import cos_sin, frequencies, rotate
 from auricle.layers.table import Table, rescored
 from auricle.models.gemma4.config import FULL, SLIDING, TextConfig
+from auricle.models.stretch import Stretch, wanted_places
 from auricle.models.taken import Taken
 
 Rotary = dict[str, tuple[Tensor, Tensor]]  # kind of layer -> cosines and sines, (tokens, head_dim)
@@ -133,15 +134,6 @@ class Fresh:
 
     def bias(self, layer: int) -> None:
         return None
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """One request's share of a pass."""
-
-    past: Past  # takes up the new positions
-    rows: int  # how many these are
-    wanted: int  # of how many of the last ones the outcome is asked for
 
 
 @dataclass
@@ -334,7 +326,7 @@ class Decoder(nn.Module):
         self,
         x: Tensor,
         per_layer: Tensor | None,
-        stretches: Sequence[Stretch] | None = None,
+        stretches: Sequence[Stretch[Past]] | None = None,
         taken: Taken | None = None,
     ) -> Tensor:
         """Runs the layers over new positions.
@@ -354,7 +346,7 @@ class Decoder(nn.Module):
         stretches = [Stretch(Fresh(), x.shape[1], x.shape[1])] if stretches is None else stretches
         positions = torch.cat([part.past.positions(part.rows, x.device) for part in stretches])
         rope = self._rotary(positions, x.dtype)
-        kept = _wanted(stretches, x.device)
+        kept = wanted_places(stretches, x.device)
         queries = [part.rows for part in stretches]
         held: list[list[KeysValues]] = []  # by owning layer, for each stretch
         for i, layer in enumerate(cast("Iterable[DecoderLayer]", self.layers)):
@@ -415,15 +407,3 @@ class Decoder(nn.Module):
         for kind, settings in ((SLIDING, self.config.rope_sliding), (FULL, self.config.rope_full)):
             made[kind] = frequencies(sizes[kind], settings.rope_theta, settings.rotated).to(device)
         return made
-
-
-def _wanted(stretches: Sequence[Stretch], device: torch.device) -> Tensor | None:
-    """The places in a pass of the positions whose outcome is wanted, `(wanted,)`; None where that is all of them."""
-    if all(part.wanted == part.rows for part in stretches):
-        return None
-    places: list[int] = []
-    end = 0
-    for part in stretches:
-        end += part.rows
-        places += range(end - part.wanted, end)
-    return torch.tensor(places, dtype=torch.long, device=device)

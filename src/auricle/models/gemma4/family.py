@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from auricle.layers import native
 from auricle.layers.packing import read_packing
 from auricle.models.family import Part, Prompt
 from auricle.models.gemma4.config import Gemma4Config
-from auricle.models.gemma4.decoder import Cache, Stretch
+from auricle.models.gemma4.decoder import Cache
 from auricle.models.gemma4.ear import Ear
 from auricle.models.gemma4.encoder import FRAMES
 from auricle.models.gemma4.features import FeatureConfig, check_length, feature_settings, log_mel
@@ -25,6 +24,8 @@ from auricle.models.gemma4.graph import DecoderGraph
 from auricle.models.gemma4.model import outline
 from auricle.models.gemma4.program import decoder_program, missing, program_cache
 from auricle.models.program import ProgramCache
+from auricle.models.prompting import prompt_of
+from auricle.models.stretch import Stretch
 from auricle.models.taken import Taken
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
@@ -59,7 +60,7 @@ class Gemma4Family:
         self.feature_config = FeatureConfig.from_dict(feature_settings(checkpoint))
         self.codec = TextCodec(checkpoint)
         self.template = ChatTemplate(checkpoint, DEFAULT_TEMPLATE)
-        self._audio_token = self._required_token(self.config.audio_token_id)
+        self._required_token(self.config.audio_token_id)
         self._begin = self._required_token(self.config.boa_token_id)
         self._end = self._required_token(self.config.eoa_token_id)
         self.rate = self.feature_config.sampling_rate
@@ -128,24 +129,8 @@ class Gemma4Family:
         return Ear(self.model, self.feature_config, self.device, self.dtype)
 
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
-        for message in messages:
-            for part in message.parts:
-                if isinstance(part, str):
-                    self.codec.refuse_control_tokens(part)
-        pieces = self.template.render(messages, enable_thinking=False).split(self._audio_token)
-        if len(pieces) != len(tokens) + 1:
-            raise PromptError(
-                f"the chat template made {len(pieces) - 1} places for audio out of {len(tokens)} clips: "
-                "it does not fit this model"
-            )
-        text = pieces[0]
-        for count, piece in zip(tokens, pieces[1:], strict=True):
-            text += self._begin + self._audio_token * count + self._end + piece
-        ids = self.codec.encode(text)
-        placed = ids.count(self.config.audio_token_id)
-        if placed != sum(tokens):
-            raise PromptError(f"the prompt has {placed} audio tokens for {sum(tokens)} that the encoder gives")
-        return Prompt(ids, self._layout(ids))
+        frame = (self._begin, self._end)
+        return prompt_of(self.codec, self.template, messages, tokens, self.placeholder, frame, enable_thinking=False)
 
     def new_cache(self, *, observed: bool = False) -> Cache | ProgramCache:
         if self._program is None or observed:
@@ -198,14 +183,6 @@ class Gemma4Family:
         stops = settings.get("eos_token_id", self.checkpoint.config.get("text_config", {}).get("eos_token_id", 1))
         turn = self.codec.id("<turn|>")
         return frozenset([*(stops if isinstance(stops, list) else [stops]), *([turn] if turn is not None else [])])
-
-    def _layout(self, ids: list[int]) -> list[str]:
-        lines = []
-        for is_audio, run in groupby(ids, lambda id: id == self.config.audio_token_id):
-            stretch = list(run)
-            text = self.codec.decode(stretch, with_control=True)
-            lines.append(f"{self._audio_token} x {len(stretch)}" if is_audio else text)
-        return lines
 
 
 def _is_step(part: Part) -> bool:

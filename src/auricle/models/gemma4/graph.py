@@ -30,7 +30,8 @@ from torch import Tensor
 
 from auricle.layers.cache import SLACK
 from auricle.models.gemma4.config import FULL, SLIDING
-from auricle.models.gemma4.decoder import Cache, Decoder, KeysValues, Stretch
+from auricle.models.gemma4.decoder import Cache, Decoder, KeysValues
+from auricle.models.stretch import Stretch
 
 CAPACITY = 256  # slots of a full layer, at first
 WARM_UP = 3  # runs before a capture: libraries set themselves up, which a graph must not hold

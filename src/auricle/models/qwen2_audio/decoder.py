@@ -12,7 +12,6 @@ Layout: transformers 5.23, `models/qwen2/modeling_qwen2.py`. Module names are th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +24,10 @@ from auricle.layers.norms import RMSNorm
 from auricle.layers.rotary import cos_sin, frequencies, rotate
 from auricle.layers.table import Table
 from auricle.models.qwen2_audio.config import TextConfig
+from auricle.models.stretch import Stretch, wanted_places
 from auricle.models.taken import Taken
 
+Stretches = Sequence[Stretch["Cache"]]
 Rotary = tuple[Tensor, Tensor]  # cosines and sines, (tokens, head_dim)
 
 
@@ -61,15 +62,6 @@ class Cache:
         return Cache([layer.fork(length) for layer in self.layers])
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """One request's share of a pass."""
-
-    past: Cache  # takes up the new positions
-    rows: int  # how many these are
-    wanted: int  # of how many of the last ones the outcome is asked for
-
-
 class Attention(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
@@ -81,7 +73,7 @@ class Attention(nn.Module):
         self.v_proj = Linear(width, self.kv_heads * self.head_dim, bias=True)
         self.o_proj = Linear(self.heads * self.head_dim, width)
 
-    def forward(self, x: Tensor, rope: Rotary, layer: int, stretches: Sequence[Stretch], kept: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rope: Rotary, layer: int, stretches: Stretches, kept: Tensor | None) -> Tensor:
         """`(1, tokens, hidden)` -> `(1, queries, hidden)`.
 
         Args:
@@ -129,7 +121,7 @@ class DecoderLayer(nn.Module):
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
-    def forward(self, x: Tensor, rope: Rotary, layer: int, stretches: Sequence[Stretch], kept: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, rope: Rotary, layer: int, stretches: Stretches, kept: Tensor | None) -> Tensor:
         """`(1, tokens, hidden)` -> `(1, queries, hidden)`; see `Attention`."""
         h = self.self_attn(self.input_layernorm(x), rope, layer, stretches, kept)
         x = (x if kept is None else x[:, kept]) + h
@@ -163,7 +155,7 @@ class Decoder(nn.Module):
         x = self.embed_tokens(ids, self.dtype)
         return x if audio is None else x.masked_scatter(places[..., None], audio.to(x.dtype))
 
-    def forward(self, x: Tensor, stretches: Sequence[Stretch], taken: Taken | None = None) -> Tensor:
+    def forward(self, x: Tensor, stretches: Stretches, taken: Taken | None = None) -> Tensor:
         """Runs the layers over new positions.
 
         Args:
@@ -175,7 +167,7 @@ class Decoder(nn.Module):
         Returns:
             `(1, wanted, hidden)`, after the final norm: of each stretch its last positions.
         """
-        rope, kept = self._rotary(stretches, x), _wanted(stretches, x.device)
+        rope, kept = self._rotary(stretches, x), wanted_places(stretches, x.device)
         for i, layer in enumerate(self.layers):
             if taken is not None and taken.add(i, x, kept):
                 return x
@@ -186,7 +178,7 @@ class Decoder(nn.Module):
             taken.add(len(self.layers), x)
         return x
 
-    def _rotary(self, stretches: Sequence[Stretch], x: Tensor) -> Rotary:
+    def _rotary(self, stretches: Stretches, x: Tensor) -> Rotary:
         positions = [
             torch.arange(part.past.length, part.past.length + part.rows, device=x.device) for part in stretches
         ]
@@ -205,15 +197,3 @@ class LanguageModel(nn.Module):
     def logits(self, x: Tensor) -> Tensor:
         """`(..., hidden)` -> `(..., vocabulary)`, float32."""
         return self.lm_head(x).float()
-
-
-def _wanted(stretches: Sequence[Stretch], device: torch.device) -> Tensor | None:
-    """The places in a pass of the positions whose outcome is wanted, `(wanted,)`; None where that is all of them."""
-    if all(part.wanted == part.rows for part in stretches):
-        return None
-    places: list[int] = []
-    end = 0
-    for part in stretches:
-        end += part.rows
-        places += range(end - part.wanted, end)
-    return torch.tensor(places, dtype=torch.long, device=device)

@@ -8,7 +8,6 @@ two a checkpoint is shows in the tokens that end its answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -22,8 +21,9 @@ from auricle.layers import native
 from auricle.layers.packing import read_packing
 from auricle.models.family import Part, Prompt
 from auricle.models.program import ProgramCache
+from auricle.models.prompting import prompt_of
 from auricle.models.qwen2_audio.config import Qwen2AudioConfig
-from auricle.models.qwen2_audio.decoder import Cache, Stretch
+from auricle.models.qwen2_audio.decoder import Cache
 from auricle.models.qwen2_audio.features import (
     AFTER,
     FeatureConfig,
@@ -35,6 +35,7 @@ from auricle.models.qwen2_audio.features import (
 )
 from auricle.models.qwen2_audio.model import outline
 from auricle.models.qwen2_audio.program import decoder_program, missing, program_cache
+from auricle.models.stretch import Stretch
 from auricle.models.taken import Taken
 from auricle.models.text import ChatTemplate, TextCodec
 from auricle.models.weights import load_weights
@@ -82,7 +83,7 @@ class Qwen2AudioFamily:
         self.feature_config = FeatureConfig.from_dict(feature_settings(checkpoint))
         self._require_fitting_features()
         self.codec = TextCodec(checkpoint)
-        self._audio_token = self._required_token(self.config.audio_token_index)
+        self._require_tokens(self.config.audio_token_index)
         self.rate = self.feature_config.sampling_rate
         self.max_clip_seconds = float(self.feature_config.chunk_length)
         self.context = self.config.text.max_position_embeddings
@@ -150,24 +151,7 @@ class Qwen2AudioFamily:
         return None
 
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
-        for message in messages:
-            for part in message.parts:
-                if isinstance(part, str):
-                    self.codec.refuse_control_tokens(part)
-        pieces = self.template.render(messages).split(self._audio_token)
-        if len(pieces) != len(tokens) + 1:
-            raise PromptError(
-                f"the chat template made {len(pieces) - 1} places for audio out of {len(tokens)} clips: "
-                "it does not fit this model"
-            )
-        text = pieces[0]
-        for count, piece in zip(tokens, pieces[1:], strict=True):
-            text += self._audio_token * count + piece
-        ids = self.codec.encode(text)
-        placed = ids.count(self.placeholder)
-        if placed != sum(tokens):
-            raise PromptError(f"the prompt has {placed} audio tokens for {sum(tokens)} that the encoder gives")
-        return Prompt(ids, self._layout(ids))
+        return prompt_of(self.codec, self.template, messages, tokens, self.placeholder)
 
     def new_cache(self, *, observed: bool = False) -> Cache | ProgramCache:
         if self._program is None or observed:
@@ -209,16 +193,14 @@ class Qwen2AudioFamily:
                 f"mels, and the encoder takes {audio.max_frames} of {audio.num_mel_bins}: they don't belong together"
             )
 
-    def _required_token(self, id: int) -> str:
-        """How the tokenizer writes the placeholder; one that it lacks, like the frame around it, is an error."""
-        token = self.codec.added(id)
+    def _require_tokens(self, id: int) -> None:
+        """The placeholder and the frame around it: what the tokenizer lacks of them is an error."""
         lacking = next((frame for frame in (BEGIN, END) if self.codec.id(frame) is None), None)
-        if token != AUDIO or lacking is not None:
+        if self.codec.added(id) != AUDIO or lacking is not None:
             raise PromptError(
                 f"the tokenizer of {self.checkpoint.folder} misses {lacking or f'audio token {id}'}, which it needs: "
                 "fetch tokenizer.json of the same model"
             )
-        return token
 
     def _stop_ids(self) -> tuple[frozenset[int], bool]:
         """What ends an answer, and whether the end of a turn does: from generation_config.json, or config.json."""
@@ -227,11 +209,3 @@ class Qwen2AudioFamily:
         stops = settings.get("eos_token_id") or text.get("eos_token_id") or self.codec.id("<|endoftext|>")
         ids = frozenset(stops if isinstance(stops, list) else [] if stops is None else [stops])
         return ids, self.codec.id(TURN_END) in ids
-
-    def _layout(self, ids: list[int]) -> list[str]:
-        lines = []
-        for is_audio, run in groupby(ids, lambda id: id == self.placeholder):
-            stretch = list(run)
-            text = self.codec.decode(stretch, with_control=True)
-            lines.append(f"{self._audio_token} x {len(stretch)}" if is_audio else text)
-        return lines
