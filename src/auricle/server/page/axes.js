@@ -14,6 +14,9 @@ export function clock(seconds, digits = 2) {
   return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
+/** The same with its unit, which m:ss doesn't need. */
+export const duration = (seconds) => (seconds < 60 ? `${clock(seconds)} s` : clock(seconds));
+
 /** The label of a mark on the time axis. */
 export function timeLabel(seconds, step) {
   return clock(seconds, step < 0.1 ? 2 : step < 1 ? 1 : 0);

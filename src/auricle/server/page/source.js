@@ -1,5 +1,5 @@
 // Where the sound comes from, the picture of it, and playing it.
-import { clock } from "./axes.js";
+import { clock, duration as written } from "./axes.js";
 import { $, say } from "./page.js";
 import { Player } from "./player.js";
 import { MicrophoneError, Recorder } from "./recorder.js";
@@ -53,11 +53,11 @@ export class Source {
     this.sound = sound;
     const { samples, duration, channels } = sound;
     const facts = [megabytes(file.size)];
-    if (samples) facts.unshift(`${clock(duration)} s`, channels === 1 ? "mono" : `${channels} channels`, peak(samples));
+    if (samples) facts.unshift(written(duration), channels === 1 ? "mono" : `${channels} channels`, peak(samples));
     $("sound-facts").textContent = facts.join(" · ");
     say("sound-note", sound.why);
     this.#picture(Boolean(samples));
-    $("length").textContent = clock(duration ?? 0);
+    $("length").textContent = written(duration ?? 0);
     $("seek").setAttribute("aria-valuemax", (duration ?? 0).toFixed(2));
     if (samples) {
       this.player.load(file);
@@ -69,7 +69,7 @@ export class Source {
 
   #picture(there) {
     $("view").dataset.empty = !there;
-    $("invite").hidden = there || Boolean(this.sound);
+    $("invite").hidden = there;
     $("seek").hidden = !there;
     $("play").disabled = !there;
   }
@@ -125,7 +125,7 @@ export class Source {
     this.onTime(this.player.playing ? seconds : NaN);
     $("now").textContent = clock(seconds);
     $("seek").setAttribute("aria-valuenow", seconds.toFixed(2));
-    $("seek").setAttribute("aria-valuetext", `${clock(seconds)} of ${$("length").textContent} seconds`);
+    $("seek").setAttribute("aria-valuetext", `${written(seconds)} of ${$("length").textContent}`);
   }
 
   async #record() {
@@ -150,7 +150,7 @@ export class Source {
   #tick() {
     const { recorder } = this, latest = recorder.latest(LIVE_S);
     this.view.show(latest, recorder.rate, { start: Math.max(0, recorder.seconds - LIVE_S), live: true });
-    $("sound-facts").textContent = `${clock(recorder.seconds, 1)} s`;
+    $("sound-facts").textContent = recorder.seconds < 60 ? `${clock(recorder.seconds, 1)} s` : clock(recorder.seconds);
     if (recorder.seconds >= LONGEST_S) {
       this.#stop().then(() => say("sound-note", `The recording ended at ${LONGEST_S / 60} minutes, the most that is kept here.`));
     }

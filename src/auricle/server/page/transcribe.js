@@ -1,6 +1,6 @@
 // The Transcribe tab: pieces with their times, as they come.
 import { transcription } from "./api.js";
-import { clock } from "./axes.js";
+import { clock, duration } from "./axes.js";
 import { $, element, say } from "./page.js";
 import { save, writers } from "./subtitles.js";
 
@@ -41,7 +41,9 @@ export class Transcribe {
   /** Marks the piece that is heard at this second. */
   at(seconds) {
     this.pieces.forEach(({ start, end }, i) => {
-      $("pieces").children[i].toggleAttribute("aria-current", seconds >= start && seconds < end);
+      const line = $("pieces").children[i];
+      if (seconds >= start && seconds < end) line.setAttribute("aria-current", "true");
+      else line.removeAttribute("aria-current");
     });
   }
 
@@ -87,7 +89,7 @@ export class Transcribe {
     this.pieces.push({ start, end, text });
     const time = element("button", "time", clock(start, 1));
     time.type = "button";
-    time.setAttribute("aria-label", `Play from ${clock(start, 1)} seconds`);
+    time.setAttribute("aria-label", `Play from ${duration(start)}`);
     time.addEventListener("click", () => this.playFrom(start));
     this.coming.replaceWith(element("li", "piece", time, element("span", "text", text.trim())));
     this.#expect();

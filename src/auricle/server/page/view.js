@@ -1,5 +1,5 @@
 // The picture of a sound: waveform above, spectrogram below, one time axis for both. Lengths are CSS pixels unless said.
-import { clock, timeLabel, timeStep } from "./axes.js";
+import { duration as written, timeLabel, timeStep } from "./axes.js";
 import { spectrogram, toHz, toMel } from "./fft.js";
 
 const LEFT = 40, RIGHT = 14, TOP = 10, BOTTOM = 26;  // room for the axes' labels
@@ -23,12 +23,13 @@ export class View {
   /** Draws samples in [-1, 1], (samples,); `start` is the time of the first, `live` while they still come. */
   show(samples, rate, { start = 0, live = false } = {}) {
     this.sound = { samples, rate, start, live, duration: samples.length / rate };
+    this.readout.hidden = true;
     this.draw();
   }
 
   clear() {
     this.sound = null;
-    this.cursor.hidden = true;
+    this.cursor.hidden = this.readout.hidden = true;
     this.draw();
   }
 
@@ -101,10 +102,10 @@ export class View {
       pen.fillStyle = colour("line");
       pen.fillRect(Math.round(x) - 0.5, y, 1, 4);
       pen.fillStyle = colour("soft");
-      if (x < bands.x + bands.w - 18) pen.fillText(timeLabel(i * step, step), x, y + 8);
+      if (x < bands.x + bands.w - 28) pen.fillText(timeLabel(i * step, step), x, y + 8);
     }
     pen.textAlign = "right";
-    pen.fillText("s", bands.x + bands.w, y + 8);
+    pen.fillText(duration < 60 ? "s" : "min", bands.x + bands.w, y + 8);
   }
 
   /** For each device pixel a line from the lowest to the highest sample, scaled so that a quiet sound is seen too. */
@@ -150,7 +151,7 @@ export class View {
   #read(event) {
     if (!this.sound || this.sound.live || event.pointerType === "touch") return;
     const box = this.box.getBoundingClientRect(), { y, h } = this.bands, at = event.clientY - box.top - y;
-    let text = `${clock(this.seconds(event.clientX - box.left))} s`;
+    let text = written(this.seconds(event.clientX - box.left));
     if (at >= 0 && at <= h) text += ` · ${(toHz(toMel(TOP_HZ) * (1 - at / h)) / 1000).toFixed(2)} kHz`;
     this.readout.textContent = text;
     this.readout.hidden = false;

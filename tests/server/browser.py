@@ -1,0 +1,123 @@
+"""A real server with `tiny`, and a real headless Chromium that looks at its page."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).parents[2]
+SENTENCE = ROOT / "examples/sentence.wav"
+SAID = "the old man opened the window"
+QUESTION = ROOT / "examples/question.wav"
+ASKED = "where is my green coat"
+READY_S = 60.0
+INSECURE = "sound.test"  # a name that Chromium is told to find here, and to which it gives no microphone
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[str]:
+    """The address of `auricle serve` on a free port, ready; stopped behind the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "auricle.cli.main", "serve", "--port", str(port), *options]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    address = f"http://127.0.0.1:{port}/"
+    try:
+        _await_ready(server, address)
+        yield address
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+
+
+def _await_ready(server: subprocess.Popen[str], address: str) -> None:
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            pytest.fail(f"auricle serve ended with {server.returncode}: {server.communicate()[0]}")
+        try:
+            with urllib.request.urlopen(f"{address}health", timeout=5):
+                return
+        except OSError:  # not listening yet, or 503 while it loads
+            time.sleep(0.1)
+    pytest.fail(f"auricle serve was not ready within {READY_S:.0f} s")
+
+
+@contextmanager
+def chromium(microphone: Path | None = None) -> Iterator[Browser]:
+    """Chromium, whose microphone plays a file over and over; skips where there is none, but not in CI."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        missing = pytest.fail if os.environ.get("CI") else pytest.skip
+        missing("no Chromium: install it with `apt-get install chromium`")
+    from playwright.sync_api import sync_playwright
+
+    arguments = [f"--host-resolver-rules=MAP {INSECURE} 127.0.0.1", "--use-fake-device-for-media-stream"]
+    if microphone:
+        arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Watch:
+    """What a page did on the side: requests to elsewhere, complaints of the browser."""
+
+    strangers: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    expected: tuple[str, ...] = ()  # parts of complaints that a test provokes
+
+    def check(self) -> None:
+        assert self.strangers == []
+        assert [one for one in self.complaints if not any(part in one for part in self.expected)] == []
+
+
+def watch(page: Page, address: str) -> Watch:
+    seen = Watch()
+    own = {urlsplit(address).netloc, ""}  # "": blob: and data:, which reach nobody
+    page.on("request", lambda one: urlsplit(one.url).netloc not in own and seen.strangers.append(one.url))
+    page.on("console", lambda one: one.type in ("error", "warning") and seen.complaints.append(one.text))
+    page.on("pageerror", lambda one: seen.complaints.append(str(one)))
+    return seen
+
+
+def read_wav(path: Path) -> tuple[np.ndarray, int]:
+    """Samples of a 16-bit mono file, (samples,), and their rate in Hz."""
+    with wave.open(str(path)) as sound:
+        return np.frombuffer(sound.readframes(sound.getnframes()), np.int16), sound.getframerate()
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:
+    with wave.open(str(path), "wb") as sound:
+        sound.setparams((1, 2, rate, len(samples), "NONE", ""))
+        sound.writeframes(samples.astype(np.int16).tobytes())
+    return path
+
+
+def spoken(path: Path, *sounds: Path, pause_s: float) -> Path:
+    """Examples one after the other, a pause behind each."""
+    parts = [read_wav(one) for one in sounds]
+    rate = parts[0][1]
+    pause = np.zeros(int(pause_s * rate))
+    return write_wav(path, np.concatenate([part for samples, _ in parts for part in (samples, pause)]), rate)
