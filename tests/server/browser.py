@@ -115,9 +115,10 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> Path:
     return path
 
 
-def spoken(path: Path, *sounds: Path, pause_s: float) -> Path:
-    """Examples one after the other, a pause behind each."""
+def spoken(path: Path, *sounds: Path, pause_s: float, end_s: float = 0.0) -> Path:
+    """Examples one after the other, a pause between two of them and another length of silence at the end."""
     parts = [read_wav(one) for one in sounds]
     rate = parts[0][1]
-    pause = np.zeros(int(pause_s * rate))
-    return write_wav(path, np.concatenate([part for samples, _ in parts for part in (samples, pause)]), rate)
+    silences = [np.zeros(int(seconds * rate)) for seconds in (*[pause_s] * (len(parts) - 1), end_s)]
+    pairs = zip(parts, silences, strict=True)
+    return write_wav(path, np.concatenate([one for (samples, _), silence in pairs for one in (samples, silence)]), rate)

@@ -9,25 +9,33 @@ from tests.server.browser import ROOT, SENTENCE, chromium, serving
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+WHAT = "What does the speaker say?"
 SHOTS = {
-    "serve-page.png": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
-    "serve-page-phone.png": {"viewport": {"width": 375, "height": 812}, "color_scheme": "dark"},
+    "serve-page.png": (
+        {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
+        [WHAT, "Is anyone speaking?"],
+    ),
+    "serve-page-phone.png": (
+        {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "color_scheme": "dark"},
+        [WHAT],
+    ),
 }
 
 
 def shoot(browser: Browser, address: str, name: str) -> None:
     """Asks about the example's sentence, moves the cursor into it, and keeps what is seen."""
-    context = browser.new_context(**SHOTS[name], device_scale_factor=2, reduced_motion="reduce")
+    look, questions = SHOTS[name]
+    context = browser.new_context(**look, reduced_motion="reduce")
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("[data-state=ready]")
     page.set_input_files("#file", SENTENCE)
     page.wait_for_selector("#play:enabled")
-    for number, question in enumerate(("What does the speaker say?", "How many words are said?"), start=1):
+    for number, question in enumerate(questions, start=1):
         page.fill("#question", question)
         page.press("#question", "Enter")
         page.wait_for_selector(f".turn:nth-child({number}) .figures")
-    page.click(".turn:last-child summary")
+    page.click(".turn:first-child summary")
     page.evaluate("() => { document.querySelector('#audio').currentTime = 0.62; document.activeElement.blur() }")
     page.wait_for_function("() => document.querySelector('#now').textContent === '0.62'")
     page.screenshot(path=ROOT / "docs" / name, full_page="phone" in name)

@@ -44,7 +44,9 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with chromium(spoken(tmp_path_factory.mktemp("microphone") / "microphone.wav", SENTENCE, pause_s=1)) as browser:
+    with chromium(
+        spoken(tmp_path_factory.mktemp("microphone") / "microphone.wav", SENTENCE, pause_s=0, end_s=1)
+    ) as browser:
         yield browser
 
 
@@ -153,7 +155,7 @@ def test_plays_and_moves_the_cursor(page: Page) -> None:
 
 def test_transcribes_with_times(page: Page, address: str, tmp_path: Path) -> None:
     """The saved subtitles are what the server writes, to the byte."""
-    sound = spoken(tmp_path / "long talk.wav", SENTENCE, QUESTION, pause_s=27)
+    sound = spoken(tmp_path / "long talk.wav", SENTENCE, QUESTION, pause_s=27, end_s=1)
     choose(page, sound)
     page.click("#tab-transcribe")
     page.click("#transcribe")
@@ -255,7 +257,7 @@ def test_stops_while_the_answer_streams(page: Page, tmp_path: Path) -> None:
     page.fill("#max-tokens", "5")
     ask(page)
     assert answer(page, 2)
-    assert "Cut at 5 tokens" in page.inner_text(".turn:nth-child(2) .stopped")
+    assert "cut after 5 tokens" in page.inner_text(".turn:nth-child(2) .note")
 
 
 def test_records(page: Page) -> None:

@@ -69,11 +69,8 @@ export class Ask {
       max_tokens: Number($("max-tokens").value), temperature: Number($("temperature").value),
     };
     for await (const chunk of chat(request, signal)) {
-      const choice = chunk.choices?.[0];
-      if (choice?.delta?.content) this.#grow(turn, choice.delta.content);
-      if (choice?.finish_reason === "length") {
-        turn.answer.append(element("p", "stopped", `Cut at ${request.max_tokens} tokens: raise Max tokens to hear the rest.`));
-      }
+      const text = chunk.choices?.[0]?.delta?.content;
+      if (text) this.#grow(turn, text);
       if (chunk.usage) turn.answer.append(timings(chunk));
     }
     if (!turn.text) turn.body.textContent = "(The model gave no text.)";

@@ -182,6 +182,8 @@ export class Source {
     if (on) {
       say("sound-note");
       $("sound-title").textContent = "Recording";
+      $("sound-facts").textContent = "0.0 s";
+      $("length").textContent = "0.00 s";
     }
   }
 }
