@@ -328,6 +328,12 @@ def test_settings_outside_their_range_are_refused(settings: dict[str, Any]) -> N
         Remote(**settings)
 
 
+def test_an_environment_that_allows_no_connection_is_told(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(InputError, match=r"no HTTP connection can be set up \(.*No such file.*\): check HTTP_PROXY"):
+        load("openai:ear", remote=Remote(peer.url))
+
+
 def test_options_of_other_backends_are_refused(peer: Peer) -> None:
     with pytest.raises(OptionError, match="base_url names a server, and 'tiny' runs here"):
         load("tiny", remote=Remote(peer.url))

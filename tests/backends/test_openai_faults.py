@@ -225,6 +225,10 @@ def test_a_refused_connection_names_the_address(peer: Peer) -> None:
     assert message.endswith("--base-url (tried 2 times)")
 
 
+_DECLINED = b'data: {"choices": [{"delta": {"refusal": "I will not."}}]}\n\n'
+_STOPPED = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+
+
 @pytest.mark.parametrize(
     ("step", "expected"),
     [
@@ -233,6 +237,10 @@ def test_a_refused_connection_names_the_address(peer: Peer) -> None:
         (Say(raw=(b'data: {"object": "x"}\n\n',)), "an event without choices"),
         (Say(raw=(b"data: [1, 2]\n\n",)), "an event without choices"),
         (Say(raw=(b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',)), "content that is a int"),
+        (Say(raw=(b'data: {"choices": [{"delta": "hi"}]}\n\n',)), "a choice that is no object, or its delta"),
+        (Say(raw=(b'data: {"choices": [null]}\n\n',)), "a choice that is no object, or its delta"),
+        (Say(raw=(b"data: " + b"[" * 100_000 + b"\n\n",)), "no OpenAI chat stream (maximum recursion depth"),
+        (Say((), raw=(_DECLINED, _STOPPED)), "refuses to answer (I will not.): ask something else"),
         (Say(finish="tool_calls"), "finish_reason 'tool_calls'"),
         (Say(finish="content_filter"), "withholds the answer (content_filter)"),
         (Fail(200, {"choices": []}), "its reply is of type application/json"),

@@ -324,6 +324,8 @@ def test_too_short_a_sound_is_refused_with_its_length(models: dict[str, Model]) 
         models["wav2vec2"].transcribe(short)
     with pytest.raises(SoundError, match=expected):
         models["labels"].classify(short)
+    with pytest.raises(SoundError, match=r"click was dropped .*: it has 0\.003 s, which may be too short"):
+        models["flamingo"].ask(short, "What?")
 
 
 @pytest.mark.parametrize("choices", [[], "yes", ["yes", "yes"], ["yes", " "]])

@@ -80,7 +80,7 @@ class Exchange:
                 self._refuse_ended(error)
                 failure = failures.of_event(self._server, error)
                 self._break_off(reply, failure, failures.message_of(error.body) or str(error), error)
-            except (openai.OpenAIError, ValueError) as error:  # an event that is no JSON, or no text
+            except (openai.OpenAIError, ValueError, RecursionError) as error:  # an event that is no JSON, or no text
                 self._refuse_ended(error)
                 raise failures.malformed(self._server, failures.shortened(str(error))) from error
             except Exception as error:

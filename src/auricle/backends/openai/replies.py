@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from auricle.backends.openai.failures import malformed
+from auricle.backends.openai.failures import malformed, shortened
 from auricle.backends.openai.server import Server
 from auricle.errors import AuricleError
 
@@ -17,6 +17,7 @@ class Reply:
         self._server = server
         self.text = ""  # given so far, without white space before it
         self.finish: str | None = None  # "stop" or "length", once the server said so
+        self.refusal = ""  # the words with which it declines, which OpenAI's interface keeps apart from the answer
         self.thought = False  # it sent a train of thought, which is not part of the answer
         self.ended_by_stop = False  # by one of the request's stop strings, as far as the server tells
         self.prompt_tokens: int | None = None
@@ -38,6 +39,10 @@ class Reply:
 
     def _choice(self, choice: Any) -> str:
         delta = getattr(choice, "delta", None)
+        if choice is None or isinstance(choice, str) or isinstance(delta, str | list):
+            raise malformed(self._server, "a choice that is no object, or its delta")
+        if refusal := getattr(delta, "refusal", None):
+            self.refusal += str(refusal)
         text = getattr(delta, "content", None) or ""
         if not isinstance(text, str):
             raise malformed(self._server, f"content that is a {type(text).__name__}")
@@ -52,6 +57,8 @@ class Reply:
     def _end(self, finish: object, reason: object) -> None:
         if finish == "content_filter":
             raise AuricleError(f"{self._server.url} withholds the answer (content_filter): ask something else")
+        if self.refusal and not self.text:
+            raise AuricleError(f"{self._server.url} refuses to answer ({shortened(self.refusal)}): ask something else")
         if finish not in ("stop", "length"):
             raise malformed(self._server, f"finish_reason {finish!r}")
         self.finish = str(finish)

@@ -66,11 +66,17 @@ def _client(url: str) -> Any:
     key = os.environ.get("OPENAI_API_KEY", "").strip() or "none"
     if not key.isascii() or not key.isprintable():
         raise OptionError("OPENAI_API_KEY has characters that no key has: set it to the server's key")
-    http = openai.DefaultHttpxClient(
-        # A server that sends a request on would send the sound to an address that nobody named.
-        follow_redirects=False,
-        event_hooks={"request": [follow]},
-    )
+    try:
+        http = openai.DefaultHttpxClient(
+            # A server that sends a request on would send the sound to an address that nobody named.
+            follow_redirects=False,
+            event_hooks={"request": [follow]},
+        )
+    except (ImportError, OSError, ValueError) as error:  # of the environment: proxies, certificates
+        raise InputError(
+            f"no HTTP connection can be set up ({' '.join(str(error).split())}): check HTTP_PROXY, HTTPS_PROXY, "
+            "ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+        ) from error
     # Its own retries know neither a request's deadline nor that it was given up.
     headers = {"Connection": "close"}  # see line.py
     return openai.OpenAI(api_key=key, base_url=url, http_client=http, max_retries=0, default_headers=headers)

@@ -30,6 +30,6 @@ def heard(loaded: Loaded, clip: Audio) -> dict[str, Any]:
     if not any(value.is_floating_point() and value.numel() for value in inputs.values()):
         raise SoundError(
             f"{clip.source} was dropped by {type(loaded.extractor).__name__}, which gave no features of it: "
-            "the model's files may be incomplete, fetch it again"
+            f"it has {clip.seconds:.3f} s, which may be too short, or the model's files are incomplete"
         )
     return inputs

@@ -103,7 +103,8 @@ class Prompts:
             what = "no features of it" if not heard else "no audio token in the prompt"
             raise SoundError(
                 f"{audios[0].source} was dropped by the model's processor ({type(self._processor).__name__} gave "
-                f"{what}), so that no answer would be about it: its files may be incomplete, fetch the model again"
+                f"{what}), so that no answer would be about it: it has {audios[0].seconds:.3f} s, which may be too "
+                "short, or the model's files are incomplete"
             )
         if len(runs) != len(audios):
             raise UnsupportedError(
