@@ -69,5 +69,6 @@ def test_bad_input(refused: Any, head: str, e2b: Path, sounds: Path) -> None:
     assert "top is -1; it must be at least 0" in refused("classify", tone, "--model", head, "--top", -1)
     assert "has no labels of its own: give some" in refused("classify", tone, "--model", e2b)
     assert "no label 'cat' among its 4" in refused("classify", tone, "--model", head, "--labels", "cat")
+    assert "labels has 'a' twice" in refused("classify", tone, "--model", e2b, "--labels", "a,b,a")
     assert "labels" in refused("classify", tone, "--model", e2b, "--labels", "")
     assert "the question is empty" in refused("classify", tone, "--model", e2b, "--labels", "a,b", "--question", " ")

@@ -13,6 +13,7 @@ from matplotlib import image
 
 import auricle as library
 from auricle.represent import open_embeddings
+from auricle.represent.plot import Drawn, draw
 from tests.cli.conftest import Run
 from tests.sound.making import RATE, tone, written
 
@@ -61,6 +62,8 @@ def test_a_folder_is_written_and_gone_on_with(auricle: Run, e2b: Path, folders: 
     options = ("--pooling", "mean", "--precision", "float16", "--format", "npz", "--shard-items", 4)
     done = auricle("embed", folders, "--model", e2b, "--out", out, *options)
     assert (done.status, done.out, done.err) == (0, f"6 vectors of 6 sounds in 2 shards: {out}\n", "")
+    one = auricle("embed", folders / "low" / "0.wav", "--model", e2b, "--out", tmp_path / "one", *options)
+    assert one.out == f"1 vector of 1 sound in 1 shard: {tmp_path / 'one'}\n"
     found = open_embeddings(out)
     assert found.vectors().dtype == np.float16
     assert found.index.column("kind").to_pylist() == ["audio"] * 6
@@ -102,6 +105,28 @@ def test_pictures_show_moments_of_one_or_two_and_places_of_many(
     np.testing.assert_allclose(image.imread(picture), image.imread(tmp_path / "23.png"), atol=0.3)
 
 
+def test_a_picture_has_each_window_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last window of a sound is shorter than the others."""
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[Any, ...]] = []
+    plain = Axes.pcolormesh
+
+    def kept(self: Axes, *arguments: Any, **options: Any) -> Any:
+        drawn.append(arguments)
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(Axes, "pcolormesh", kept)
+    across, down = (
+        Drawn(name, "", 1, np.eye(4)[1:][: len(edges) - 1], np.array(edges))
+        for name, edges in (("a", [0, 1, 2, 2.5]), ("b", [0.5, 1.5, 1.6]))
+    )
+    draw([down, across], tmp_path / "x.PNG")
+    right_s, down_s, cosines = drawn[0]  # the colour bar is another
+    assert (right_s.tolist(), down_s.tolist(), cosines.shape) == ([0, 1, 2, 2.5], [0.5, 1.5, 1.6], (2, 3))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.PNG"]
+
+
 def test_bad_input(refused: Any, e2b: Path, sounds: Path, tmp_path: Path) -> None:
     tone = sounds / "tone.wav"
     model = ("--model", e2b)
@@ -117,6 +142,8 @@ def test_bad_input(refused: Any, e2b: Path, sounds: Path, tmp_path: Path) -> Non
     assert "has no vectors over time to draw" in refused(
         "embed", tone, *model, "--pooling", "mean", "--plot", tmp_path / "x.png"
     )
+    assert "workers is 2, and cluster is not given" in refused("embed", tone, "--out", tmp_path, "--workers", 2)
+    assert "openai:x runs on a server, which can't be looked into" in refused("embed", tone, "--model", "openai:x")
     memmap = ("--out", tmp_path, "--format", "memmap", "--cluster", "local")
     assert "format is memmap, one file that many machines" in refused("embed", tone, *model, *memmap)
 

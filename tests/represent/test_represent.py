@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from safetensors import safe_open
 
 import auricle
 from auricle.api import Model
-from auricle.errors import InputError, OptionError, SoundError, UnsupportedError
+from auricle.errors import AuricleError, InputError, OptionError, SoundError, UnsupportedError
 from auricle.represent import Embeddings, Settings, extras, gather, open_embeddings, represent
+from auricle.represent.cluster import represent_on_cluster
 from auricle.represent.plan import batches_of, measure, shards_of
 from auricle.sound.decode import Limits
 from auricle.types import Extraction
@@ -100,6 +102,44 @@ def test_a_manifest_that_cant_be_used_says_why(tmp_path: Path) -> None:
     assert "it must be .txt, .csv" in refused("f.xml", "")
     with pytest.raises(InputError, match=r"there is no manifest .*none.txt"):
         gather([], tmp_path / "none.txt")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_no_sound_of_a_folder_and_named_is_refused(model: Model, clips: Path, tmp_path: Path) -> None:
+    """Reading it would wait for a writer that never comes."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "a.wav").symlink_to(clips / "a" / "00.wav")
+    assert gather([tmp_path]).paths == (str(tmp_path / "a.wav"), str(tmp_path / "gone.wav"))
+    done = represent(model, gather([tmp_path / "pipe.wav", tmp_path / "a.wav"]), tmp_path / "out")
+    assert [one["item"] for one in done.failures] == [0]
+    assert "is a pipe or a device, which can't be read twice" in done.failures[0]["reason"]
+
+
+def test_a_name_that_is_no_utf8_is_embedded_and_spelt_out(model: Model, clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    try:
+        (folder / "good\udcff.wav").write_bytes((clips / "a" / "00.wav").read_bytes())
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names alone")
+    (folder / "bad\udcff.wav").write_bytes(b"no sound")
+    represent(model, gather([folder]), tmp_path / "out", Extraction(pooling="mean"))
+    index = open_embeddings(tmp_path / "out").index
+    assert index.column("path").to_pylist() == [f"{folder}/good\\udcff.wav"]
+    (failure,) = (tmp_path / "out" / "failures.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(failure)["path"] == f"{folder}/bad\\udcff.wav"
+
+
+def test_numbers_of_a_csv_keep_their_leading_zeros(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("path,speaker,take,label\na.wav,007,7,NA\nb.wav,12,,x\nc.wav,,-3,\n")
+    columns = gather([], tmp_path / "m.csv").columns
+    assert columns.column("speaker").to_pylist() == ["007", "12", ""]
+    assert columns.column("take").to_pylist() == [7, None, -3]
+    assert columns.column("label").to_pylist() == ["NA", "x", ""]
+    (tmp_path / "latin.csv").write_bytes(b"path,label\na.wav,caf\xe9\n")
+    with pytest.raises(InputError, match="a column 'label' that is no UTF-8 text"):
+        gather([], tmp_path / "latin.csv")
 
 
 # --- the plan
@@ -238,6 +278,23 @@ def test_a_folder_of_something_else_is_refused_with_the_difference(model: Model,
     assert "holds other files (letter.txt, ...)" in refused(items, to="mine")
     assert "there is no layer 9: stage 'encoder' has layers 0 to 2" in refused(items, Extraction(layers=9), to="new")
     assert "can't be written to" in refused(items, to="mine/letter.txt/out")
+    assert "can't be written to (File name too long)" in refused(items, to="x" * 300)
+    with pytest.raises(InputError, match=r"was begun with max_seconds 3600.0, and not 60:"):
+        represent(model, items, tmp_path / "out", limits=Limits(max_seconds=60))
+
+
+def test_a_sound_that_has_changed_is_noticed_although_its_size_has_not(
+    model: Model, clips: Path, tmp_path: Path
+) -> None:
+    for name in ("one.wav", "two.wav"):
+        (tmp_path / name).write_bytes((clips / "a" / "02.wav").read_bytes())
+    items = gather([tmp_path / "one.wav", tmp_path / "two.wav"])
+    represent(model, items, tmp_path / "out")
+    other = written(tone(999, SECONDS[2]), RATE, "WAV", "PCM_16")
+    assert len(other) == (tmp_path / "two.wav").stat().st_size
+    (tmp_path / "two.wav").write_bytes(other)
+    with pytest.raises(InputError, match="was begun with other sounds, or files that have changed since"):
+        represent(model, items, tmp_path / "out")
 
 
 def test_two_runs_into_one_folder_are_told_apart(model: Model, clips: Path, tmp_path: Path) -> None:
@@ -332,6 +389,17 @@ def test_a_folder_without_embeddings_is_refused(tmp_path: Path) -> None:
 
 
 # --- on a cluster
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(model: Model, clips: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    begun = time.perf_counter()
+    with pytest.raises(AuricleError, match=rf"no Ray cluster at '127.0.0.1:{port}' .*: start one, or give local"):
+        represent_on_cluster(
+            model, {}, gather([clips]), tmp_path, Extraction(), Settings(), address=f"127.0.0.1:{port}"
+        )
+    assert time.perf_counter() - begun < 20  # Ray's own attempts take minutes
 
 
 @pytest.mark.slow

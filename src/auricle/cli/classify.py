@@ -58,6 +58,8 @@ def classify(
     if top < 0:
         raise OptionError(f"top is {top}; it must be at least 0 (0 shows all labels)")
     wanted = split_choices(labels) if labels is not None else None
+    if twice := next((label for label in wanted or () if wanted and wanted.count(label) > 1), None):
+        raise OptionError(f"labels has {twice!r} twice: give each label once")
     remote = server.remote()
     loaded_model = cache(lambda: load(model, hardware, remote=remote))  # loaded when the first sound could be read
     status = 0

@@ -15,7 +15,7 @@ from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
 from auricle.cli.options import Hardware, Json, Model, PromptOrder, Reading, with_options
-from auricle.errors import InputError, OptionError, SoundError
+from auricle.errors import InputError, OptionError, SoundError, UnsupportedError
 from auricle.hub import ModelName
 from auricle.represent.cluster import represent_on_cluster
 from auricle.represent.inputs import Items, gather
@@ -82,7 +82,7 @@ class Output:
         typer.Option(metavar="FILE", help="Draw similarity over time (one sound or two) or a projection (more)."),
     ] = None
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: local, auto, or ray://HOST:PORT.")
+        str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: local, auto, or HOST:PORT of a cluster.")
     ] = None
     workers: Annotated[int, typer.Option(metavar="N", help="Of --cluster: processes, each with a model.")] = 1
 
@@ -117,17 +117,20 @@ def embed(
     auricle embed clip.wav
     auricle embed talk.mp3 --plot talk.png
     auricle embed clips/ --pooling mean --out vectors
-    auricle embed clips/ --stage llm --layers 8:24:4 --tokens last --out vectors --format npz
-    auricle embed --manifest clips.csv --pooling window=1.0 --out vectors --cluster local --workers 2
+    auricle embed clips/ --stage llm --layers 0,2,-1 --tokens last --out last --format npz
+    auricle embed --manifest clips.csv --pooling window=1.0 --out windows --cluster local --workers 2
     """
     values: dict[str, Any] = {**asdict(what), "order": order}
     extraction = Extraction(dtype=values.pop("precision"), **values)
     job = _Job(gather(paths or [], manifest), extraction, model, hardware, output, reading, json)
-    if output.plot is not None:
-        check_name(output.plot)
+    job.check()
     status = job.show() if output.out is None else job.write(output.out)
     if status:
         raise typer.Exit(status)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,19 @@ class _Job:
     output: Output
     reading: Reading
     json: bool
+
+    def check(self) -> None:
+        """Before a model is loaded."""
+        if self._backend == "openai":
+            raise UnsupportedError(
+                f"{self.model} runs on a server, which can't be looked into: use a native model, such as tiny"
+            )
+        if self.output.workers != Output.workers and self.output.cluster is None:
+            raise OptionError(
+                f"workers is {self.output.workers}, and cluster is not given: say with --cluster where they are to run"
+            )
+        if self.output.plot is not None:
+            check_name(self.output.plot)
 
     def write(self, out: Path) -> int:
         """Into a folder; gives the exit status."""
@@ -156,7 +172,8 @@ class _Job:
             show.as_json({"model": self.model, "out": str(out), **record})
         else:
             sounds = done.items - len(done.failures)
-            show.line(f"{done.vectors} vectors of {sounds} sounds in {done.shards} shards: {out}")
+            counts = f"{_counted(done.vectors, 'vector')} of {_counted(sounds, 'sound')}"
+            show.line(f"{counts} in {_counted(done.shards, 'shard')}: {out}")
         if self.output.plot is not None and done.vectors:
             self._plot(drawn_of(open_embeddings(out)), self.output.plot)
         if done.failures:
@@ -235,7 +252,11 @@ class _Job:
 
     @property
     def _encoder_only(self) -> bool:
-        return self.extraction.stage != "llm" and ModelName.parse(self.model, tuple(BACKENDS)).backend == "native"
+        return self.extraction.stage != "llm" and self._backend == "native"
+
+    @property
+    def _backend(self) -> str:
+        return ModelName.parse(self.model, tuple(BACKENDS)).backend
 
     @property
     def _limits(self) -> Limits:

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from auricle.cli.options import Reading
 from auricle.errors import SoundError
 from auricle.sound.decode import Limits, decode
+from auricle.sound.extensions import EXTENSIONS
 from auricle.types import DEFAULT_QUESTION, Audio
 
 STDIN = "-"
-EXTENSIONS = """
-    3gp aac ac3 aif aiff amr ape au avi caf dts flac flv gsm m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mxf oga ogg
-    opus ra tta voc w64 wav wave weba webm wma wmv wv
-""".split()
 # What was meant as a file, there or not: a name with a sound's extension, or one word that is spelled like a path.
-_FILE_LIKE = re.compile(rf".*\.({'|'.join(EXTENSIONS)})|\S*\.[a-z]\w{{1,4}}|\S*[/\\]\S*[^?!.]|\S*[/\\]", re.IGNORECASE)
+_FILE_LIKE = re.compile(
+    rf".*\.({'|'.join(sorted(EXTENSIONS))})|\S*\.[a-z]\w{{1,4}}|\S*[/\\]\S*[^?!.]|\S*[/\\]", re.IGNORECASE
+)
 
 
 def split_question(words: Sequence[str]) -> tuple[list[str], str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from auricle.sound.decode import Limits
 from auricle.types import Extraction
 
 LOCAL = "local"
+CONNECT_S = 10.0
 
 
 class Worker:
@@ -76,7 +78,7 @@ def represent_on_cluster(
 
     Args:
         model: makes the plan; its name is loaded again by every worker, with the arguments `loading`.
-        address: of a cluster ("auto", "ray://host:10001"); "local" starts one on this machine.
+        address: of a cluster ("auto", "host:6379"); "local" starts one on this machine.
         workers: processes, each with a model.
 
     Raises:
@@ -89,7 +91,7 @@ def represent_on_cluster(
         raise OptionError(f"workers is {workers}; it must be at least 1")
     ray, limits, folder = needed("ray", "a cluster", "cluster"), limits or Limits(), Path(out).resolve()
     needed("ray.data", "a cluster", "cluster")
-    asked = outline(model, items, extraction, settings)
+    asked = outline(model, items, extraction, settings, limits)
     with locked(folder):
         store = open_store(model, asked, items, settings, folder, limits)
         shards = store.plan.whole(store.lengths())
@@ -135,16 +137,24 @@ def _run(
 def _connect(ray: Any, address: str) -> None:
     """Quietly: Ray's own log says little to whoever waits for embeddings."""
     try:
+        _knock(address)
         ray.init(
             address=None if address == LOCAL else address,
             log_to_driver=False,
             logging_level=logging.ERROR,
             include_dashboard=False,
         )
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError, OverflowError, ImportError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise AuricleError(f"no Ray cluster at {address!r} ({first}): start one, or leave the address out") from error
+        raise AuricleError(f"no Ray cluster at {address!r} ({first}): start one, or give local") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _knock(address: str) -> None:
+    """Raises where nobody listens: Ray itself would try for minutes, and write about it to the terminal."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()

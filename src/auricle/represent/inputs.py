@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,8 @@ from typing import Any
 
 from auricle.errors import InputError, SoundError
 from auricle.represent.extras import needed
+from auricle.sound.extensions import EXTENSIONS
 
-SUFFIXES = frozenset(
-    """
-    .3gp .aac .ac3 .aif .aiff .amr .ape .au .avi .caf .dts .flac .flv .gsm .m4a .m4b .m4v .mka .mkv .mov .mp2 .mp3
-    .mp4 .mpeg .mpg .mxf .oga .ogg .opus .ra .tta .voc .w64 .wav .wave .weba .webm .wma .wmv .wv
-    """.split()
-)
 OWN_COLUMNS = ("item", "path", "file", "row", "start_s", "end_s", "kind", "sha256", "seconds")  # of the index
 MANIFESTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 
@@ -63,7 +59,8 @@ def read_manifest(path: Path) -> Items:
         InputError: it can't be read, has no such column, a row without a path, or a column that the index has itself.
     """
     if path.suffix.lower() not in MANIFESTS:
-        raise InputError(f"manifest {path} ends in {path.suffix or 'nothing'!r}; it must be {', '.join(MANIFESTS)}")
+        ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise InputError(f"manifest {path} {ending}; it must be {', '.join(MANIFESTS)}")
     try:
         if path.suffix.lower() == ".txt":
             lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -108,18 +105,32 @@ def _parsed(path: Path, arrow: Any) -> Any:
             return needed("pyarrow.parquet", "a manifest .parquet").read_table(path)
         case ".jsonl":
             return needed("pyarrow.json", "a manifest .jsonl").read_json(path)
+    return _read_csv(path, arrow)
+
+
+def _read_csv(path: Path, arrow: Any) -> Any:
+    """Columns of numbers as numbers, but those that would lose something: a speaker 007 is not 7."""
     csv = needed("pyarrow.csv", "a manifest .csv")
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    return csv.read_csv(
-        path,
-        parse_options=csv.ParseOptions(delimiter=delimiter),
-        # A path that is all digits is a path, and an empty one is none.
-        convert_options=csv.ConvertOptions(column_types={"path": arrow.string()}),
-    )
+    parsing = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+
+    def read(names: Sequence[str], nulls: bool = False) -> Any:
+        texts = csv.ConvertOptions(column_types=dict.fromkeys(names, arrow.string()), strings_can_be_null=nulls)
+        return csv.read_csv(path, parse_options=parsing, convert_options=texts)
+
+    table = read(["path"])  # one that is all digits is a path
+    for field in table.schema:
+        if arrow.types.is_binary(field.type):
+            raise InputError(f"manifest {path} has a column {field.name!r} that is no UTF-8 text: save it as UTF-8")
+    numbers = {field.name for field in table.schema if arrow.types.is_integer(field.type)}
+    if not numbers:
+        return table
+    texts = read(["path", *numbers], nulls=True)
+    padded = [name for name in numbers if not table.column(name).cast(arrow.string()).equals(texts.column(name))]
+    return read(["path", *padded]) if padded else table
 
 
 def _expanded(name: str) -> Iterator[str]:
-    """A file as it is, a folder as the sounds in it."""
+    """A file as it is, a folder as the sounds in it: files and links, but no pipe or device that is named as one."""
     if not os.path.isdir(name):  # noqa: PTH112 - a name too long for a path is a file that can't be read, and no crash
         yield name
         return
@@ -127,8 +138,33 @@ def _expanded(name: str) -> Iterator[str]:
         str(Path(folder, file))
         for folder, _, files in os.walk(name)
         for file in files
-        if Path(file).suffix.lower() in SUFFIXES and not file.startswith(".")
+        if Path(file).suffix.lower().removeprefix(".") in EXTENSIONS
+        and not file.startswith(".")
+        and not is_special(str(Path(folder, file)))
     )
     if not found:
         raise SoundError(f"folder {name} has no sound in it (.wav, .flac, .mp3, ...); name another, or files")
     yield from found
+
+
+def is_special(path: str) -> bool:
+    """Whether it is a pipe, a socket or a device: something that can be read once, or has no end."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - Path would refuse some names that only reading should
+    except (OSError, ValueError):
+        return False  # reading it will say why
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def refuse_special(path: str) -> None:
+    """
+    Raises:
+        SoundError: a sound that can't be read twice: for its length, and for its samples.
+    """
+    if is_special(path):
+        raise SoundError(f"{path} is a pipe or a device, which can't be read twice: write the sound to a file first")
+
+
+def spelt(path: str) -> str:
+    """As text that any file can hold: a byte of a name that is no UTF-8 stands as \\udcff."""
+    return path.encode(errors="backslashreplace").decode()

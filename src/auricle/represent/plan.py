@@ -10,9 +10,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, BinaryIO, Literal, NoReturn, get_args
 
 import av
 import av.error
@@ -20,7 +20,7 @@ import av.error
 from auricle.api import Model
 from auricle.engine.layers import layers_of, shape_of
 from auricle.errors import InputError, OptionError, SoundError
-from auricle.represent.inputs import Items
+from auricle.represent.inputs import Items, is_special, refuse_special, spelt
 from auricle.sound.claims import read_claim
 from auricle.sound.decode import CONTAINERS, Limits, decode
 from auricle.sound.source import open_source
@@ -30,6 +30,7 @@ Format = Literal["safetensors", "npz", "memmap"]
 
 BATCH_CLIPS = 16
 SHARD_SECONDS = 1800.0
+SAMPLED_BYTES = 4096  # of a file, at three places: what tells it from another of its size
 SHARD_BYTES = 256e6  # of vectors, which wait in memory until the shard is whole; a single sound may have more
 
 
@@ -64,10 +65,10 @@ class Shard:
 class Plan:
     """What one output folder holds; `DIR/plan.json` is this."""
 
-    settings: dict[str, Any]  # extraction and `Settings`, layers as numbers
+    settings: dict[str, Any]  # extraction, `Settings` and limits, layers as numbers
     provenance: dict[str, str | None]
     count: int  # of items
-    digest: str  # of their paths, sizes and carried columns
+    digest: str  # of their paths, sizes, some of their bytes, and carried columns
     shards: tuple[tuple[int, int], ...]  # first item and the one after the last
 
     def as_json(self) -> str:
@@ -97,10 +98,10 @@ class Plan:
                 return f"{'a model of ' if name == 'revision' else ''}{name} {_shown(made)}, and not {_shown(value)}"
         if self.count != other.count:
             return f"{self.count} sounds, and not {other.count}"
-        return "other sounds, or files of other sizes" if self.digest != other.digest else None
+        return "other sounds, or files that have changed since" if self.digest != other.digest else None
 
 
-def outline(model: Model, items: Items, extraction: Extraction, settings: Settings) -> Plan:
+def outline(model: Model, items: Items, extraction: Extraction, settings: Settings, limits: Limits) -> Plan:
     """The plan without its shards, for which lengths are needed.
 
     Raises:
@@ -109,7 +110,9 @@ def outline(model: Model, items: Items, extraction: Extraction, settings: Settin
     layers = layers_of(extraction.layers, extraction.stage, shape_of(model.stages, extraction.stage))
     chosen = {**asdict(extraction), "layers": list(layers)}
     chosen["precision"] = chosen.pop("dtype")
-    return Plan({**chosen, **asdict(settings)}, model.provenance(), len(items.paths), _digest(items), ())
+    return Plan(
+        {**chosen, **asdict(settings), **asdict(limits)}, model.provenance(), len(items.paths), _digest(items), ()
+    )
 
 
 def shards_of(lengths: Sequence[float], settings: Settings, bytes_per_s: float) -> Iterator[tuple[int, int]]:
@@ -142,17 +145,15 @@ def bytes_per_second(model: Model, plan: Plan) -> float:
     return 4 * len(plan.settings["layers"]) * shape.width / shape.step_s
 
 
-def measure(
-    paths: Sequence[str], limits: Limits, progress: Callable[[int, int], None] = lambda done, whole: None
-) -> list[float]:
+def measure(paths: Sequence[str], limits: Limits) -> list[float]:
     """The length of each sound in seconds, by its header where that tells; 0 of what can't be read."""
     lengths = []
-    for i, path in enumerate(paths):
+    for path in paths:
         try:
+            refuse_special(path)
             lengths.append(_probed(path, limits))
         except SoundError:
             lengths.append(0.0)  # reading it will say why
-        progress(i + 1, len(paths))
     return lengths
 
 
@@ -181,18 +182,29 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
 def _digest(items: Items) -> str:
     found = hashlib.sha256()
     for path in items.paths:
-        found.update(f"{path}\0{_size(path)}\n".encode(errors="surrogateescape"))
+        found.update(f"{spelt(path)}\0".encode() + _fingerprint(path))
     if items.columns is not None:
         for row in items.columns.to_pylist():
             found.update(json.dumps(row, default=str, sort_keys=True).encode())
     return found.hexdigest()
 
 
-def _size(path: str) -> int:
+def _fingerprint(path: str) -> bytes:
+    """The size of a file and some of its bytes; nothing of one that can't be read. Clips are often of one size."""
+    if is_special(path):
+        return b"\n"
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - Path would refuse some names that only reading should
+        with open(path, "rb") as file:  # noqa: PTH123 - Path would refuse some names that only reading should
+            size = file.seek(0, os.SEEK_END)
+            places = (0, size // 2, max(0, size - SAMPLED_BYTES))
+            return b"%d\n" % size + b"".join(_bytes_at(file, place) for place in places)
     except (OSError, ValueError):
-        return -1
+        return b"-\n"
+
+
+def _bytes_at(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(SAMPLED_BYTES)
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from auricle.errors import OptionError
 from auricle.represent.extras import needed
 from auricle.represent.shards import Embeddings
+from auricle.represent.writing import replacing
 from auricle.types import Embedding
 
 LABELLED = 40  # points of a projection that are named; more could not be read
@@ -30,33 +30,42 @@ class Drawn:
     group: str  # what its point is coloured by: a label, or else its folder
     layer: int
     vectors: NDArray[np.float64]  # (vectors, width) of the last layer; one, the mean, unless all are needed
-    start_s: float  # NaN without times
-    end_s: float
+    edges_s: NDArray[np.float64]  # (vectors + 1,): where each begins, and the last ends; NaN without times
 
     @classmethod
     def of(cls, one: Embedding, label: str | None = None, *, whole: bool = True) -> Drawn:
-        times = (float(one.start_s[0]), float(one.end_s[-1]))
-        return cls._made(one.source, label, one.layers[-1], one.vectors[-1], times, whole)
+        edges_s = np.append(one.start_s, one.end_s[-1:])
+        return cls._made(one.source, label, one.layers[-1], one.vectors[-1], edges_s, whole)
 
     @classmethod
     def _made(
-        cls, source: str, label: str | None, layer: int, vectors: NDArray[Any], times: tuple[float, float], whole: bool
+        cls,
+        source: str,
+        label: str | None,
+        layer: int,
+        vectors: NDArray[Any],
+        edges_s: NDArray[np.float64],
+        whole: bool,
     ) -> Drawn:
         values = vectors.astype(np.float64) if whole else vectors.mean(0, dtype=np.float64)[None]
-        return cls(source, Path(source).parent.name if label is None else label, layer, values, *times)
+        return cls(source, Path(source).parent.name if label is None else label, layer, values, edges_s)
 
 
 def drawn_of(found: Embeddings) -> list[Drawn]:
     """The sounds of a folder, one after the other: of more than two only their means are kept."""
     whole = len(found.index.column("item").unique()) <= 2
-    ends = dict(zip(found.index.column("item").to_pylist(), found.index.column("end_s").to_pylist(), strict=True))
+    items, starts_s, ends_s = (found.index.column(name).to_numpy() for name in ("item", "start_s", "end_s"))
+
+    def edges_s(item: int) -> NDArray[np.float64]:
+        return np.append(starts_s[items == item], ends_s[items == item][-1:]) if whole else np.empty(0)
+
     return [
         Drawn._made(
             row["path"],
             str(row["label"]) if "label" in row else None,
             found.layers[-1],
             vectors[:, -1],
-            (row["start_s"], ends[row["item"]]),
+            edges_s(row["item"]),
             whole,
         )
         for row, vectors in found.sounds()
@@ -92,7 +101,8 @@ def draw(sounds: Sequence[Drawn], path: Path) -> str:
     figure, told = _similarity(plt, sounds) if len(sounds) <= 2 else _projection(plt, sounds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        with replacing(path) as part:  # a disk that is full leaves no half of a picture
+            figure.savefig(part, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise OptionError(f"plot {path} can't be written ({error.strerror}): name another file") from None
     finally:
@@ -104,7 +114,7 @@ def _similarity(plt: Any, sounds: Sequence[Drawn]) -> tuple[Any, str]:
     """Cosines between all moments of a sound, or of two."""
     across, down = sounds[-1], sounds[0]
     for one in (across, down):
-        if len(one.vectors) < 2 or math.isnan(one.start_s) or math.isnan(one.end_s):
+        if len(one.vectors) < 2 or np.isnan(one.edges_s).any():
             raise OptionError(
                 f"{one.source} has no vectors over time to draw: leave the pooling out, and take audio tokens"
             )
@@ -113,15 +123,8 @@ def _similarity(plt: Any, sounds: Sequence[Drawn]) -> tuple[Any, str]:
     figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
     # Neighbouring layers of a network are alike everywhere: the scale begins where this sound's values do.
     lowest = float(np.quantile(cosines, 0.01))
-    shown = axes.imshow(
-        cosines,
-        extent=(b_times[0], b_times[1], a_times[1], a_times[0]),
-        aspect="auto",
-        cmap="magma",
-        vmin=lowest,
-        vmax=1.0,
-        interpolation="nearest",
-    )
+    shown = axes.pcolormesh(b_times, a_times, cosines, cmap="magma", vmin=lowest, vmax=1.0, rasterized=True)
+    axes.invert_yaxis()
     axes.set_xlabel(f"{Path(across.source).name}, seconds")
     axes.set_ylabel(f"{Path(down.source).name}, seconds")
     axes.set_title(f"similarity of moments, layer {down.layer}")
@@ -129,9 +132,10 @@ def _similarity(plt: Any, sounds: Sequence[Drawn]) -> tuple[Any, str]:
     return figure, f"the similarity of {len(a)} by {len(b)} moments"
 
 
-def _thinned(one: Drawn) -> tuple[NDArray[np.float64], tuple[float, float]]:
-    """Vectors of the last layer, at most `SEEN`, and where they begin and end."""
-    return one.vectors[:: -(-len(one.vectors) // SEEN)], (one.start_s, one.end_s)
+def _thinned(one: Drawn) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Vectors of the last layer, at most `SEEN`, and their edges: each stands for those left out behind it."""
+    every = -(-len(one.vectors) // SEEN)
+    return one.vectors[::every], np.append(one.edges_s[:-1:every], one.edges_s[-1])
 
 
 def _projection(plt: Any, sounds: Sequence[Drawn]) -> tuple[Any, str]:

@@ -16,7 +16,7 @@ import numpy as np
 from auricle.api import Model
 from auricle.errors import InputError, SoundError
 from auricle.represent.extras import needed
-from auricle.represent.inputs import Items
+from auricle.represent.inputs import Items, refuse_special, spelt
 from auricle.represent.plan import Plan, Settings, Shard, bytes_per_second, checked, measure, outline, shards_of
 from auricle.represent.shards import Done, Store
 from auricle.represent.writing import told_when_full
@@ -66,7 +66,7 @@ def represent(
         AuricleError: the disk is full; what is written can be read.
     """
     extraction, settings, limits = extraction or Extraction(), settings or Settings(), limits or Limits()
-    asked = outline(model, items, extraction, settings)
+    asked = outline(model, items, extraction, settings, limits)
     with locked(Path(out)):
         store = open_store(model, asked, items, settings, Path(out), limits)
         shards = store.plan.whole(store.lengths())
@@ -127,7 +127,7 @@ def compute(
         vectors = model.embed_many([audio for audio, _ in read.values()], **asdict(extraction)) if read else []
         found.update((number, (one, read[number][1])) for number, one in zip(read, vectors, strict=True))
         progress(shard.first + len(found) + len(failures), len(items.paths))
-    records = [{"item": n, "path": items.paths[n], "reason": str(failures[n])} for n in sorted(failures)]
+    records = [{"item": n, "path": spelt(items.paths[n]), "reason": spelt(str(failures[n]))} for n in sorted(failures)]
     return Done(_stacked(model, found, extraction), _columns(items, found), records)
 
 
@@ -178,6 +178,7 @@ def _read_all(model: Model, paths: Sequence[str], limits: Limits) -> list[Read |
 
 def _read(model: Model, path: str, limits: Limits) -> Read | SoundError:
     try:
+        refuse_special(path)
         audio = decode(path, rate=model.backend.rate, limits=limits)
         model.backend.check(audio)
     except SoundError as error:
@@ -202,7 +203,7 @@ def _columns(items: Items, found: dict[int, tuple[Embedding, str]]) -> dict[str,
     times = {name: [getattr(found[n][0], name) for n in order] for name in ("start_s", "end_s")}
     columns = {
         "item": arrow.array(rows, arrow.int64()),
-        "path": arrow.array([items.paths[n] for n in rows], arrow.string()),
+        "path": arrow.array([spelt(items.paths[n]) for n in rows], arrow.string()),
         **{
             name: arrow.array(np.concatenate(values) if values else [], arrow.float64())
             for name, values in times.items()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from auricle.errors import InputError
 from auricle.represent.extras import needed
-from auricle.represent.inputs import Items
+from auricle.represent.inputs import Items, spelt
 from auricle.represent.plan import Plan
 from auricle.represent.writing import GrowingArray, replaced, replacing
 
@@ -82,7 +82,10 @@ class Store:
 
     def begin(self, items: Items, lengths: Sequence[float], shards: Sequence[tuple[int, int]]) -> None:
         """Writes the plan; it stands for all that follows."""
-        columns = {"path": self.arrow.array(items.paths, self.arrow.string()), "seconds": list(lengths)}
+        columns = {
+            "path": self.arrow.array([spelt(path) for path in items.paths], self.arrow.string()),
+            "seconds": list(lengths),
+        }
         self._write_table(self.out / ITEMS, {**columns, **items.carried(range(len(items.paths)))}, {})
         self.plan = replace(self.plan, shards=tuple(shards))
         replaced(self.out / PLAN, self.plan.as_json().encode())
@@ -119,7 +122,7 @@ class Store:
     def tell_failures(self) -> None:
         """`failures.jsonl`, of the shards that are done."""
         lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in self.failures())
-        replaced(self.out / FAILURES, lines.encode(errors="surrogateescape"))
+        replaced(self.out / FAILURES, lines.encode())
 
     def _write_vectors(self, path: Path, vectors: NDArray[Any]) -> None:
         words = self._provenance()

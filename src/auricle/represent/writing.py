@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from auricle.errors import AuricleError, InputError
 
+UNFIT = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST),
+    *(errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL),
+)
 HEADER = 128  # bytes before the numbers of a growing array
 
 
@@ -82,7 +86,7 @@ def told_when_full(out: Path, done: str) -> Iterator[None]:
             raise AuricleError(
                 f"the disk of {out} is full; {done}: free some, and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in UNFIT:
             raise InputError(f"{out} can't be written to ({error.strerror}): name another folder") from error
         raise
 
