@@ -22,7 +22,7 @@ export async function openSound(file) {
     sound.channels = decoded.numberOfChannels;
   } catch (error) {
     if (error.name !== "EncodingError") throw error;
-    sound.why = `This browser can't decode ${file.name}, so there is no picture. The server can still hear it.`;
+    sound.why = `This browser can't decode ${file.name}, so there is no picture. Ask all the same: the server knows more formats.`;
   }
   return sound;
 }

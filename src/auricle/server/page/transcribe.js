@@ -1,6 +1,6 @@
 // The Transcribe tab: pieces with their times, as they come.
 import { transcription } from "./api.js";
-import { clock, duration } from "./axes.js";
+import { clock } from "./axes.js";
 import { $, element, say } from "./page.js";
 import { save, writers } from "./subtitles.js";
 
@@ -89,7 +89,7 @@ export class Transcribe {
     this.pieces.push({ start, end, text });
     const time = element("button", "time", clock(start, 1));
     time.type = "button";
-    time.setAttribute("aria-label", `Play from ${duration(start)}`);
+    time.setAttribute("aria-label", `${clock(start, 1)}: play from here`);
     time.addEventListener("click", () => this.playFrom(start));
     this.coming.replaceWith(element("li", "piece", time, element("span", "text", text.trim())));
     this.#expect();
