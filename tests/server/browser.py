@@ -28,6 +28,7 @@ SENTENCE = ROOT / "examples/sentence.wav"
 SAID = "the old man opened the window"
 QUESTION = ROOT / "examples/question.wav"
 ASKED = "where is my green coat"
+WHAT = "What does the speaker say?"
 READY_S = 60.0
 INSECURE = "sound.test"  # a name that Chromium is told to find here, and to which it gives no microphone
 
@@ -122,3 +123,52 @@ def spoken(path: Path, *sounds: Path, pause_s: float, end_s: float = 0.0) -> Pat
     silences = [np.zeros(int(seconds * rate)) for seconds in (*[pause_s] * (len(parts) - 1), end_s)]
     pairs = zip(parts, silences, strict=True)
     return write_wav(path, np.concatenate([one for (samples, _), silence in pairs for one in (samples, silence)]), rate)
+
+
+class Opened:
+    """A page at the server's address; `watch` has what it did on the side."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.watch = page, watch(page, address)
+        page.set_default_timeout(15_000)
+        page.goto(address)
+        page.wait_for_selector("[data-state=ready]")
+
+
+def choose(page: Page, sound: Path) -> None:
+    page.set_input_files("#file", sound)
+    page.wait_for_function("name => document.querySelector('#sound-title').textContent === name", arg=sound.name)
+    page.wait_for_selector("#play:enabled")
+
+
+def ask(page: Page, question: str = WHAT) -> None:
+    page.fill("#question", question)
+    page.press("#question", "Enter")
+
+
+def answer(page: Page, number: int = 1) -> str:
+    """The text of an answer, once its timings stand below it."""
+    turn = page.locator(f".turn:nth-child({number})")
+    turn.locator(".figures").wait_for()
+    return turn.locator(".text").inner_text()
+
+
+def drawn(page: Page) -> np.ndarray:
+    """The pixels of the picture, (height, width, 4)."""
+    size = page.evaluate("[picture.height, picture.width]")
+    values = page.evaluate(
+        "[...picture.getContext('2d').getImageData(0, 0, picture.width, picture.height).data].join()"
+    )
+    return np.array(values.split(","), dtype=np.uint8).reshape(*size, 4)
+
+
+def transcribed(address: str, sound: Path, kind: str) -> str:
+    """What the server answers a client that asks for subtitles."""
+    fields = {"model": "tiny", "response_format": kind}
+    parts = [f'--X\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+    head = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    body = b"".join(parts) + head + sound.read_bytes() + b"\r\n--X--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=X"}
+    request = urllib.request.Request(f"{address}v1/audio/transcriptions", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return response.read().decode()

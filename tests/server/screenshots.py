@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.server.browser import ROOT, SENTENCE, chromium, serving
+from tests.server.browser import ROOT, SENTENCE, WHAT, answer, ask, choose, chromium, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WHAT = "What does the speaker say?"
 SHOTS = {
     "serve-page.png": (
         {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
@@ -29,12 +28,10 @@ def shoot(browser: Browser, address: str, name: str) -> None:
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("[data-state=ready]")
-    page.set_input_files("#file", SENTENCE)
-    page.wait_for_selector("#play:enabled")
+    choose(page, SENTENCE)
     for number, question in enumerate(questions, start=1):
-        page.fill("#question", question)
-        page.press("#question", "Enter")
-        page.wait_for_selector(f".turn:nth-child({number}) .figures")
+        ask(page, question)
+        answer(page, number)
     page.click(".turn:first-child summary")
     page.evaluate("() => { document.querySelector('#audio').currentTime = 0.62; document.activeElement.blur() }")
     page.wait_for_function("() => document.querySelector('#now').textContent === '0.62'")

@@ -5,7 +5,6 @@ Every test also looks for requests to elsewhere, errors in the console and breac
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,18 +21,22 @@ from tests.server.browser import (
     QUESTION,
     SAID,
     SENTENCE,
+    WHAT,
+    Opened,
     Watch,
+    answer,
+    ask,
+    choose,
     chromium,
+    drawn,
     serving,
     spoken,
-    watch,
+    transcribed,
     write_wav,
 )
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-WHAT = "What does the speaker say?"
 
 
 @pytest.fixture(scope="module")
@@ -48,16 +51,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         spoken(tmp_path_factory.mktemp("microphone") / "microphone.wav", SENTENCE, pause_s=0, end_s=1)
     ) as browser:
         yield browser
-
-
-class Opened:
-    """A page at the server's address; `watch` has what it did on the side."""
-
-    def __init__(self, page: Page, address: str) -> None:
-        self.page, self.watch = page, watch(page, address)
-        page.set_default_timeout(15_000)
-        page.goto(address)
-        page.wait_for_selector("[data-state=ready]")
 
 
 @pytest.fixture
@@ -77,33 +70,6 @@ def page(opened: Opened) -> Page:
 @pytest.fixture
 def side(opened: Opened) -> Watch:
     return opened.watch
-
-
-def choose(page: Page, sound: Path) -> None:
-    page.set_input_files("#file", sound)
-    page.wait_for_function("name => document.querySelector('#sound-title').textContent === name", arg=sound.name)
-    page.wait_for_selector("#play:enabled")
-
-
-def ask(page: Page, question: str = WHAT) -> None:
-    page.fill("#question", question)
-    page.press("#question", "Enter")
-
-
-def answer(page: Page, number: int = 1) -> str:
-    """The text of an answer, once its timings stand below it."""
-    turn = page.locator(f".turn:nth-child({number})")
-    turn.locator(".figures").wait_for()
-    return turn.locator(".text").inner_text()
-
-
-def drawn(page: Page) -> np.ndarray:
-    """The pixels of the picture, (height, width, 4)."""
-    size = page.evaluate("[picture.height, picture.width]")
-    values = page.evaluate(
-        "[...picture.getContext('2d').getImageData(0, 0, picture.width, picture.height).data].join()"
-    )
-    return np.array(values.split(","), dtype=np.uint8).reshape(*size, 4)
 
 
 def test_answers_about_a_file_and_keeps_the_conversation(page: Page) -> None:
@@ -171,18 +137,6 @@ def test_transcribes_with_times(page: Page, address: str, tmp_path: Path) -> Non
     start = float(pieces.nth(1).locator("button").inner_text())
     page.wait_for_function("start => Number(document.querySelector('#now').textContent) >= start", arg=start - 0.1)
     page.wait_for_selector(".piece:nth-child(2)[aria-current]")
-
-
-def transcribed(address: str, sound: Path, kind: str) -> str:
-    """What the server answers a client that asks for subtitles."""
-    fields = {"model": "tiny", "response_format": kind}
-    parts = [f'--X\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
-    head = b'--X\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
-    body = b"".join(parts) + head + sound.read_bytes() + b"\r\n--X--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=X"}
-    request = urllib.request.Request(f"{address}v1/audio/transcriptions", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return response.read().decode()
 
 
 def test_what_the_browser_cannot_decode_still_goes_to_the_server(page: Page, side: Watch, tmp_path: Path) -> None:

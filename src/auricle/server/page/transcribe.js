@@ -73,7 +73,7 @@ export class Transcribe {
     }
     const took = (performance.now() - began) / 1000, count = this.pieces.length;
     $("transcript-state").textContent = count
-      ? `${count} ${count === 1 ? "piece" : "pieces"} in ${took.toFixed(1)} s`
+      ? `${count} ${count === 1 ? "piece" : "pieces"} in ${took.toFixed(2)} s`
       : "Nothing is said in this sound.";
   }
 
