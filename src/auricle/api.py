@@ -47,6 +47,7 @@ from auricle.types import (
     StageShape,
     TermOptions,
     Transcript,
+    TranscriptPart,
     TranscriptSegment,
     Vad,
 )
@@ -311,37 +312,72 @@ class Model:
             options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
         return self.backend.listen(text, listening, Sampling(**options), each_clip=instruction is None)
 
-    def transcribe(self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]) -> Transcript:
+    def transcribe(
+        self,
+        audio: Sound,
+        *,
+        language: str = "English",
+        translate: bool = False,
+        longest_s: float | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Transcript:
         """Writes down what is said.
 
         Args:
             audio: one sound; what is longer than the model takes as one clip is cut at pauses and read piece by piece,
                 several pieces at a time.
             language: the language spoken, in English ("English", "German", ...).
+            translate: write it down in English, whatever language is spoken; only models that are asked can.
+            longest_s: seconds that a piece has at most, for shorter segments; None is what the model takes.
             options: as for `stream`; `max_tokens` counts for each piece and is 440 unless given.
 
         Raises:
             The errors of `stream`.
         """
-        segments = tuple(self.stream_transcript(audio, language=language, **options))
+        found = self.stream_transcript(audio, language=language, translate=translate, longest_s=longest_s, **options)
+        segments = tuple(found)
         text = " ".join(segment.text for segment in segments if segment.text)
         return Transcript(text, segments, tuple(note for segment in segments for note in segment.notes))
 
     def stream_transcript(
-        self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]
+        self,
+        audio: Sound,
+        *,
+        language: str = "English",
+        translate: bool = False,
+        longest_s: float | None = None,
+        **options: Unpack[AskOptions],
     ) -> Iterator[TranscriptSegment]:
         """As `transcribe`, yielding each piece as soon as it and those before it are written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
-        pieces = self._pieces(read_sound(audio, self.backend.rate))
-        answers = self.backend.transcribe_many((partial(self._bare, piece, options) for piece in pieces), language)
-        if answers is None:
-            answers = self.ask_many(((piece, transcription_prompt(language)) for piece in pieces), **options)
+        pieces = self._pieces(read_sound(audio, self.backend.rate), longest_s)
+        own = None
+        if not translate:
+            own = self.backend.transcribe_many((partial(self._bare, piece, options) for piece in pieces), language)
+        prompt = transcription_prompt(language, translate=translate)
+        answers = own or self.ask_many(((piece, prompt) for piece in pieces), **options)
         for piece, answer in zip(pieces, answers, strict=True):
             if isinstance(answer, AuricleError):
                 raise answer
-            end_s = piece.start_s + piece.seconds
-            notes = tuple(f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes)
-            yield TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
+            yield _segment_of(piece, answer)
+
+    def write_down(
+        self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]
+    ) -> Iterator[TranscriptPart]:
+        """As `transcribe`, word by word: one piece after the other, which is later to the end, but sooner to begin."""
+        options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
+        prompt, gap = transcription_prompt(language), ""
+        for piece in self._pieces(read_sound(audio, self.backend.rate)):
+            own = self.backend.transcribe_many([partial(self._bare, piece, options)], language)
+            chunks = self.stream(piece, prompt, **options) if own is None else _as_chunks(own)
+            written = False
+            for chunk in chunks:
+                text = chunk.text if written else chunk.text.lstrip()
+                if text:
+                    yield TranscriptPart(text if written else gap + text)
+                    written, gap = True, " "
+                if chunk.answer is not None:
+                    yield TranscriptPart("", _segment_of(piece, chunk.answer))
 
     @property
     def stages(self) -> dict[str, StageShape]:
@@ -442,10 +478,13 @@ class Model:
                 )
             yield from pieces
 
-    def _pieces(self, audio: Audio) -> list[Audio]:
+    def _pieces(self, audio: Audio, longest_s: float | None = None) -> list[Audio]:
+        if longest_s is not None and not longest_s >= 1:
+            raise OptionError(f"longest_s is {longest_s}; it must be at least 1 second")
+        longest = min(self.backend.max_clip_seconds, longest_s or math.inf)
         return [
             Audio(piece.audio.samples, audio.rate, audio.source, audio.start_s + piece.start_s)
-            for piece in segment(audio, self.backend.max_clip_seconds)
+            for piece in segment(audio, longest)
         ]
 
 
@@ -506,8 +545,28 @@ def live_instruction(instruction: str | None, language: str) -> str:
     return instruction
 
 
-def transcription_prompt(language: str) -> str:
-    """The instruction of Gemma 4's model card for transcription, and how to write it down."""
+def _segment_of(piece: Audio, answer: Answer) -> TranscriptSegment:
+    end_s = piece.start_s + piece.seconds
+    notes = tuple(f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes)
+    return TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
+
+
+def _as_chunks(answers: Iterable[Answer | AuricleError]) -> Iterator[Chunk]:
+    """Of a model that gives no text before all of it is there."""
+    for answer in answers:
+        if isinstance(answer, AuricleError):
+            raise answer
+        yield Chunk(answer.text, answer)
+
+
+def transcription_prompt(language: str, *, translate: bool = False) -> str:
+    """The instruction of Gemma 4's model card for transcription, and how to write it down; or a translation instead."""
+    if translate:
+        source = "" if language == "English" else f" in {language}"  # English is what nobody has said otherwise
+        return (
+            f"Translate the following speech segment{source} into English text. "
+            "Write only the translation, without line breaks, and numbers as digits."
+        )
     return (
         f"Transcribe the following speech segment in {language} into {language} text. "
         "Write only the transcription, without line breaks, and numbers as digits."

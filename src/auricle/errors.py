@@ -6,6 +6,7 @@ AuricleError                 anything Auricle says about itself        (exit sta
 ├── CancelledError           a request was given up before it was done
 └── InputError               what was given can't be used              (exit status 2)
     ├── SoundError           a file or samples that can't be heard
+    │   └── TooLongError     a sound past a limit of seconds or bytes
     ├── CheckpointError      a model folder that is missing, damaged or not understood
     ├── HubError             a model name that can't be found or fetched
     ├── DeviceError          a device or dtype this machine doesn't have
@@ -43,6 +44,10 @@ class InputError(AuricleError):
 
 class SoundError(InputError):
     """A sound that can't be decoded, is empty, too short, too long, or not finite."""
+
+
+class TooLongError(SoundError):
+    """A sound that is longer, or whose file is larger, than a limit; the message says both."""
 
 
 class CheckpointError(InputError):

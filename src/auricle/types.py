@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 from urllib.parse import urlsplit
 
@@ -57,6 +58,7 @@ class SamplingOptions(TypedDict, total=False):
     choices: tuple[str, ...]
     regex: str | None
     json_schema: str | Mapping[str, Any] | None
+    logprobs: int | None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Sampling:
     choices: tuple[str, ...] = ()  # the answer is one of these, to the letter
     regex: str | None = None  # the answer as a whole matches it
     json_schema: str | Mapping[str, Any] | None = None  # the answer is JSON that fits it; kept as JSON text
+    logprobs: int | None = None  # how likely each token was, and so many others that were likeliest; None: not told
 
     def __post_init__(self) -> None:
         _require(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1")
@@ -91,6 +94,8 @@ class Sampling:
             "a number above 0",
         )
         _require(0 <= self.seed < 2**63, "seed", self.seed, "from 0 to 2**63 - 1")
+        if self.logprobs is not None:
+            _require(0 <= self.logprobs <= 20, "logprobs", self.logprobs, "from 0 to 20, or None")
         if isinstance(self.stop, str) or any(not text for text in self.stop):
             raise OptionError("stop must be a tuple of strings, none of them empty")
         given = [name for name in ("choices", "regex", "json_schema") if getattr(self, name) not in ((), None)]
@@ -156,6 +161,7 @@ class TermOptions(TypedDict, total=False):
     zero_audio: bool
     priority: int
     timeout_s: float | None
+    cancel: Event | None
 
 
 class AskOptions(SamplingOptions, TermOptions, total=False):
@@ -174,6 +180,7 @@ class Ask:
     trace: bool = False  # fill the answer's trace
     priority: int = 0  # where several wait, those of higher priority go first
     timeout_s: float | None = None  # until the answer must be done; None is for ever
+    cancel: Event | None = None  # when another thread sets it, the request is given up
     notes: tuple[str, ...] = ()  # what the answer's notes begin with
 
     def __post_init__(self) -> None:
@@ -230,6 +237,19 @@ class Timings:
 
 
 @dataclass(frozen=True)
+class TokenLogprob:
+    """How likely a token was to the model, before temperature, penalties and constraints."""
+
+    spelt: bytes  # what it adds to a text, which may be a part of a character; of a control token, its name
+    logprob: float  # natural logarithm
+    top: tuple[TokenLogprob, ...] = ()  # the likeliest in its place, as many as were asked for; these have none
+
+    @property
+    def text(self) -> str:
+        return self.spelt.decode(errors="replace")
+
+
+@dataclass(frozen=True)
 class Answer:
     """A finished answer and the record of how it came about."""
 
@@ -243,6 +263,7 @@ class Answer:
     reused_tokens: int = 0  # of the prompt, whose keys and values were there already
     reused_clips: int = 0  # that were not encoded again
     trace: dict[str, Any] | None = field(default=None, compare=False)  # filled when a trace was asked for
+    logprobs: tuple[TokenLogprob, ...] | None = None  # of each of `tokens`, when they were asked for
 
 
 @dataclass(frozen=True)
@@ -254,6 +275,14 @@ class TranscriptSegment:
     end_s: float
     text: str
     notes: tuple[str, ...] = ()  # what the user should know of this piece: its text was cut, ...
+
+
+@dataclass(frozen=True)
+class TranscriptPart:
+    """A bit of a transcript that is being written: text as it comes, and its segment with the last of that."""
+
+    text: str
+    segment: TranscriptSegment | None = None
 
 
 @dataclass(frozen=True)
@@ -392,6 +421,7 @@ class Chunk:
 
     text: str
     answer: Answer | None = None
+    logprobs: tuple[TokenLogprob, ...] = ()  # of the tokens since the chunk before, when they were asked for
 
 
 # --- representations

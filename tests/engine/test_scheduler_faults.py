@@ -123,7 +123,7 @@ def test_cancelling_from_another_thread_ends_the_waiting(family: TellingFamily, 
 def test_nobody_waits_for_the_end_of_a_step_to_give_up(
     family: TellingFamily, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scheduler_module, "OVERDUE_CHECK_S", 0.02)
+    monkeypatch.setattr(scheduler_module, "OVER_CHECK_S", 0.02)
     scheduler, over = scheduler_of(family), threading.Event()
     long = submitted(scheduler, "long", max_tokens=3)
     late = submitted(scheduler, "late", timeout_s=None if how == "cancelled" else 0.1)

@@ -40,6 +40,7 @@ BACKENDS = {
 class Backend(Protocol):
     """A loaded model. What a backend can't do is an error that says so."""
 
+    hears: bool  # whether it can take sound; what can't be known of a server is taken to be so
     rate: int  # of the sound it takes, in Hz
     max_clip_seconds: float
     order: Order  # what stands first in a prompt unless somebody says so: as the model was trained

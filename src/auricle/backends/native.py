@@ -67,7 +67,7 @@ class NativeBackend:
         self.scheduler = Scheduler(self.family, store, scheduling)
         self._constraints = Constraints(self.family.codec, self.family.vocabulary, self.family.stop_ids)
         self.notes = (*_notes(checkpoint, chosen, self.family.dtype), *self.family.notes)
-        self.rate = self.family.rate
+        self.hears, self.rate = self.family.hears, self.family.rate
         self.max_clip_seconds = self.family.max_clip_seconds
         self.order = self.family.order
         self.load_s = time.perf_counter() - begun

@@ -27,6 +27,7 @@ class Refusing:
 
     name: str  # as it was asked for: "openai:NAME"
     does: str  # what it is for, in a few words
+    hears = True
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> NoReturn:
         self.refuse("listen live", NATIVE)
@@ -55,3 +56,5 @@ class Refusing:
         for option in ("zero_audio", "trace"):
             if getattr(ask, option):
                 raise UnsupportedError(f"{option} looks into the model, and {self.name} can't be looked into: {NATIVE}")
+        if ask.sampling.logprobs is not None:
+            self.refuse("say how likely its tokens were (logprobs)", NATIVE)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from auricle.engine.request import Request
-from auricle.engine.sampling import Sampler
+from auricle.engine.sampling import Sampler, logprob_of
 from auricle.engine.writer import Writer
 from auricle.models.family import Family, Part
 from auricle.models.text import Detokenizer
-from auricle.types import Answer, Chunk, FinishReason, Sampling
+from auricle.types import Answer, Chunk, FinishReason, Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     from auricle.engine.constraint import Held
@@ -27,6 +27,8 @@ class AnswerGoal:
         self._writer = Writer(Detokenizer(family.codec), sampling.stop, family.hidden_span)
         self._budget = min(sampling.max_tokens, family.context - len(prompt_ids))
         self._sampled: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
+        self._shown = 0  # of these, that chunks have carried
 
     def begin(self, request: Request, logits: Tensor) -> None:
         token = self._sampler.pick(logits)
@@ -45,19 +47,21 @@ class AnswerGoal:
         trace = request.terms.trace
         if trace is not None:
             trace.sample(token, request.family.codec.token(token), logits)
+        if self._sampling.logprobs is not None:
+            self._logprobs.append(logprob_of(token, logits, self._sampling.logprobs, request.family.codec.spelling))
         if token in request.family.stop_ids:
             return self._finish(request, "stop")
         text = self._writer.add(token)
         if text:
-            request.chunks.append(Chunk(text))
+            request.chunks.append(self._chunk(text))
         if self._writer.stopped or len(self._sampled) >= self._budget:
             return self._finish(request, "stop" if self._writer.stopped else "length")
         return None
 
     def _finish(self, request: Request, finish: FinishReason) -> None:
         rest = self._writer.finish()
-        if rest:
-            request.chunks.append(Chunk(rest))
+        if rest or self._shown < len(self._logprobs):
+            request.chunks.append(self._chunk(rest))
         if self._writer.stopped:  # also by a stop string that shows only now, before a character that never came whole
             finish = "stop"
         trace = request.terms.trace
@@ -72,8 +76,14 @@ class AnswerGoal:
             reused_tokens=request.reused_tokens,
             reused_clips=request.reused_clips,
             trace=trace.as_dict() if trace is not None else None,
+            logprobs=tuple(self._logprobs) if self._sampling.logprobs is not None else None,
         )
         request.finish(answer, Chunk("", answer))
+
+    def _chunk(self, text: str) -> Chunk:
+        """Text that is final, with what is known of the tokens since the chunk before."""
+        start, self._shown = self._shown, len(self._logprobs)
+        return Chunk(text, logprobs=tuple(self._logprobs[start:]))
 
     def _notes(self, finish: FinishReason) -> tuple[str, ...]:
         unfit = self._held is not None and not self._held.complete

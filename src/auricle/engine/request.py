@@ -47,6 +47,7 @@ class Terms:
 
     priority: int = 0
     timeout_s: float | None = None  # from when it was handed in; then it fails
+    cancel: threading.Event | None = None  # set by whoever gives it up
     zero_audio: bool = False
     trace: Trace | None = None  # filled on the way; such a request reads alone
     reuse: bool = True  # whether what was computed earlier may serve it, and it others
@@ -54,7 +55,8 @@ class Terms:
 
     @classmethod
     def of(cls, ask: Ask) -> Terms:
-        return cls(ask.priority, ask.timeout_s, ask.zero_audio, Trace() if ask.trace else None, notes=ask.notes)
+        trace = Trace() if ask.trace else None
+        return cls(ask.priority, ask.timeout_s, ask.cancel, ask.zero_audio, trace, notes=ask.notes)
 
 
 class Request:
@@ -131,8 +133,11 @@ class Request:
             if not self.done:
                 self.error = error
 
-    def fail_if_overdue(self) -> None:
-        timeout_s = self.terms.timeout_s
+    def fail_if_over(self) -> None:
+        """Its time may be up, or whoever asked have gone."""
+        timeout_s, cancel = self.terms.timeout_s, self.terms.cancel
+        if cancel is not None and cancel.is_set():
+            self.fail(CancelledError("the request was cancelled before its answer was done"))
         if timeout_s is not None and time.perf_counter() - self.clock.started >= timeout_s:
             self.fail(
                 DeadlineError(

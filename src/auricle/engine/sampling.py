@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from auricle.types import Sampling
+from auricle.types import Sampling, TokenLogprob
 
 if TYPE_CHECKING:
     from auricle.engine.constraint import Held
@@ -67,3 +68,12 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
         probabilities = logits.softmax(-1)
         logits = logits.masked_fill(probabilities < sampling.min_p * probabilities.max(), -torch.inf)
     return logits
+
+
+def logprob_of(token: int, logits: Tensor, others: int, spell: Callable[[int], bytes]) -> TokenLogprob:
+    """How likely a token is by `(vocabulary,)` logits of the model, and so many of the likeliest."""
+    logprobs = logits.float().log_softmax(-1)
+    best = logprobs.topk(min(others, len(logprobs)))
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    top = tuple(TokenLogprob(spell(id), value) for id, value in pairs)
+    return TokenLogprob(spell(token), float(logprobs[token]), top)

@@ -31,7 +31,7 @@ ROWS_ALONE = 512  # positions of a prompt that are read in a step when no answer
 ROWS_IN_COMPANY = 64  # when one is: it waits for them, on a CPU about a millisecond each with E2B in int4
 # Both are multiples of what the native kernels attend from at once: where a prompt is cut then changes no bit.
 SECONDS_IN_COMPANY = 4.0  # of sound that are heard in a step while an answer is under way; otherwise a clip
-OVERDUE_CHECK_S = 0.5  # how often a waiting caller looks at its own clock
+OVER_CHECK_S = 0.5  # how often a waiting caller looks at its own clock
 
 Making = Callable[[], Request]
 
@@ -171,10 +171,10 @@ class Scheduler:
 
     def advance(self, request: Request) -> None:
         """Computes a step, or waits while somebody else does."""
-        request.fail_if_overdue()
+        request.fail_if_over()
         with self._changed:
             if self._computing or self._reserving:
-                self._changed.wait(OVERDUE_CHECK_S)
+                self._changed.wait(OVER_CHECK_S)
                 return
             self._computing = True
         try:
@@ -281,7 +281,7 @@ class Scheduler:
     def _retire(self) -> None:
         """Lets go of requests that are done. Those that somebody is computing go when the step is over."""
         for _, _, request in (*self._queue, *self._active):
-            request.fail_if_overdue()
+            request.fail_if_over()
         self._queue = [waiting for waiting in self._queue if not waiting[2].done]
         if not self._computing:
             self._let_go()

@@ -75,6 +75,7 @@ class Family(Protocol):
 
     model: nn.Module
     codec: TextCodec
+    hears: bool  # whether it has an audio tower
     device: torch.device
     dtype: torch.dtype
     rate: int  # Hz

@@ -55,6 +55,16 @@ class TextCodec:
         """How an added token is written: one that stays whole whatever stands around it. None for any other id."""
         return self._added.get(id)
 
+    def spelling(self, id: int) -> bytes:
+        """What one id adds to a text, in bytes; of a control token, its name."""
+        token = self.token(id)
+        if token in self._control:
+            return token.encode()
+        if isinstance(self._tokenizer.decoder, decoders.ByteLevel):
+            return _by_letters(id, token)
+        byte = _BYTE.fullmatch(token)
+        return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
+
     def spellings(self) -> list[bytes]:
         """What each id adds to a text, in bytes; nothing for control tokens and for ids that are not used."""
         tokens = {id: token for token, id in self._tokenizer.get_vocab(with_added_tokens=True).items()}

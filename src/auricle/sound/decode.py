@@ -28,7 +28,7 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from auricle.errors import OptionError, SoundError
+from auricle.errors import OptionError, SoundError, TooLongError
 from auricle.sound.claims import Claim, is_cut_off, looks_like, read_claim
 from auricle.sound.samples import (
     MAX_PEAK,
@@ -327,8 +327,8 @@ def _channels(frame: AudioFrame, name: str) -> NDArray[np.floating[Any]]:
     return scaled(values, kind)
 
 
-def _too_long(name: str, how_long: str, limits: Limits) -> SoundError:
-    return SoundError(f"{name} {how_long}; the limit is {limits.max_seconds:,g} s: cut it, or raise max_seconds")
+def _too_long(name: str, how_long: str, limits: Limits) -> TooLongError:
+    return TooLongError(f"{name} {how_long}; the limit is {limits.max_seconds:,g} s: cut it, or raise max_seconds")
 
 
 def _raise_damaged(name: str, claim: Claim, seconds: float) -> NoReturn:

@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from auricle.errors import SoundError
+from auricle.errors import SoundError, TooLongError
 
 KEPT_BYTES = 64 << 20  # of a stream, in memory
 CHUNK = 1 << 20
@@ -190,6 +190,6 @@ def _check_size(size: int, name: str, max_bytes: int) -> None:
         raise _too_large(name, max_bytes, size)
 
 
-def _too_large(name: str, max_bytes: int, size: int | None = None) -> SoundError:
+def _too_large(name: str, max_bytes: int, size: int | None = None) -> TooLongError:
     has = f"has {size:,} bytes" if size is not None else f"goes on after {max_bytes:,} bytes"
-    return SoundError(f"{name} {has}; the limit is {max_bytes:,} bytes: cut it, or raise max_bytes")
+    return TooLongError(f"{name} {has}; the limit is {max_bytes:,} bytes: cut it, or raise max_bytes")

@@ -11,8 +11,9 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+import auricle
 from auricle.checkpoint import Checkpoint
-from auricle.errors import CheckpointError, PromptError
+from auricle.errors import CheckpointError, PromptError, UnsupportedError
 from auricle.models.family import open_family
 from auricle.models.gemma4.family import Gemma4Family
 from auricle.types import Audio, Message
@@ -41,8 +42,20 @@ def test_an_unknown_model_type_names_the_known(copied: Path) -> None:
 
 
 def test_a_model_without_an_audio_tower(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"has no audio tower .*it can't hear; use an E2B or E4B"):
-        family(make_checkpoint(tmp_path, audio=False))
+    opened = family(make_checkpoint(tmp_path, audio=False))
+    assert not opened.hears
+    assert opened.ear() is None
+    assert list(opened.stages) == ["llm"]
+    with pytest.raises(UnsupportedError, match=r"has no audio tower .*it can't hear; use an E2B or E4B"):
+        opened.check_clip(16_000)
+
+
+def test_a_model_without_an_audio_tower_answers_text(tmp_path: Path) -> None:
+    model = auricle.load(str(make_checkpoint(tmp_path, audio=False)), dtype="float32")
+    (*_, last) = model.chat([Message("user", ("What is it?",))], max_tokens=4)
+    assert last.answer is not None
+    assert len(last.answer.tokens) == 4
+    assert last.answer.segments == ()
 
 
 def test_limits(e2b: Path) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from auricle.checkpoint import Checkpoint
-from auricle.errors import CheckpointError, PromptError
+from auricle.errors import PromptError, UnsupportedError
 from auricle.layers import native
 from auricle.layers.packing import read_packing
 from auricle.models.family import Part, Prompt
@@ -52,17 +52,16 @@ class Gemma4Family:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.config = Gemma4Config.from_dict(checkpoint.config)
-        if self.config.audio is None:
-            raise CheckpointError(
-                f"{checkpoint.folder} has no audio tower (config.json has no audio_config): it can't hear; "
-                "use an E2B or E4B checkpoint"
-            )
+        self.hears = self.config.audio is not None
         self.feature_config = FeatureConfig.from_dict(feature_settings(checkpoint))
         self.codec = TextCodec(checkpoint)
         self.template = ChatTemplate(checkpoint, DEFAULT_TEMPLATE)
-        self._required_token(self.config.audio_token_id)
-        self._begin = self._required_token(self.config.boa_token_id)
-        self._end = self._required_token(self.config.eoa_token_id)
+        frame = (self.config.boa_token_id, self.config.eoa_token_id)
+        if self.hears:
+            self._required_token(self.config.audio_token_id)
+            self._frame = self._required_token(frame[0]), self._required_token(frame[1])
+        else:
+            self._frame = ("", "")
         self.rate = self.feature_config.sampling_rate
         self.max_clip_seconds = self.feature_config.max_seconds
         self.context = self.config.text.max_position_embeddings
@@ -77,8 +76,9 @@ class Gemma4Family:
     @property
     def stages(self) -> Mapping[str, StageShape]:
         text, audio = self.config.text, self.config.audio
-        assert audio is not None, "a family without an audio tower is refused when it is opened"
         step_s = FRAMES * self.feature_config.hop_length / self.rate
+        if audio is None:
+            return {"llm": StageShape(text.num_hidden_layers, text.hidden_size, step_s)}
         return {
             "encoder": StageShape(audio.num_hidden_layers, audio.hidden_size, step_s),
             "tower": StageShape(0, audio.output_proj_dims, step_s),
@@ -123,14 +123,22 @@ class Gemma4Family:
         return [rows[:, : -(-length // FRAMES)] for rows, length in zip(found.unbind(1), lengths, strict=True)]
 
     def check_clip(self, samples: int) -> None:
+        if not self.hears:
+            raise UnsupportedError(
+                f"{self.checkpoint.folder} has no audio tower (config.json has no audio_config): it can't hear; "
+                "use an E2B or E4B checkpoint"
+            )
         check_length(samples, self.feature_config)
 
-    def ear(self) -> Ear:
+    def ear(self) -> Ear | None:
+        if not self.hears:
+            return None
         return Ear(self.model, self.feature_config, self.device, self.dtype)
 
     def prompt(self, messages: list[Message], tokens: list[int]) -> Prompt:
-        frame = (self._begin, self._end)
-        return prompt_of(self.codec, self.template, messages, tokens, self.placeholder, frame, enable_thinking=False)
+        return prompt_of(
+            self.codec, self.template, messages, tokens, self.placeholder, self._frame, enable_thinking=False
+        )
 
     def new_cache(self, *, observed: bool = False) -> Cache | ProgramCache:
         if self._program is None or observed:

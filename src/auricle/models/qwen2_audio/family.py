@@ -75,6 +75,7 @@ INSTRUCT_TEMPLATE = f"""\
 class Qwen2AudioFamily:
     """See `models.family.Family`."""
 
+    hears = True
     order: Order = "audio-first"
 
     def __init__(self, checkpoint: Checkpoint) -> None:

@@ -1,0 +1,212 @@
+"""The whole server as an ASGI app: routes, the page, health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from auricle import __version__
+from auricle.errors import AuricleError
+from auricle.server import chat, log, transcripts, vectors
+from auricle.server.failures import ApiError, invalid, told
+from auricle.server.gate import Gate
+from auricle.server.metrics import Metrics
+from auricle.server.service import Service, service_of
+from auricle.server.settings import Settings
+
+PAGE = Path(__file__).parent / "page"
+PAGE_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; "
+        "media-src 'self' blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    for status, text in (
+        (400, "Malformed."),
+        (401, "No key."),
+        (404, "No such model."),
+        (405, "No such method."),
+        (408, "Took too long."),
+        (413, "Too large."),
+        (415, "No sound that can be decoded."),
+        (422, "Can't be done with this model."),
+        (429, "The queue is full."),
+        (503, "The model is being loaded."),
+    )
+}
+
+
+def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
+    """The app of one process.
+
+    Args:
+        load: begin to load the model when the server starts; False leaves that to the caller (`app.state.service`).
+    """
+    metrics = Metrics()
+    service = Service(settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(_load(service)) if load else None
+        yield
+        if loading is not None:
+            loading.cancel()
+        await service.close()
+
+    app = FastAPI(
+        title="Auricle",
+        version=__version__,
+        lifespan=lifespan,
+        responses=REFUSALS,
+        description="Ask audio a question: the OpenAI API, with audio that is heard.",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if settings.docs else None,
+    )
+    app.state.service, app.state.settings = service, settings
+    for module in (chat, transcripts, vectors):
+        app.include_router(module.router)
+    _add_state(app)
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ApiError, _told)
+    app.add_exception_handler(AuricleError, _told)
+    _describe_errors(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type"],
+        )
+    app.add_middleware(Gate, settings=settings, metrics=metrics)  # added last: stands outermost
+    return app
+
+
+async def _load(service: Service) -> None:
+    begun = time.perf_counter()
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, service.load)
+    except AuricleError as error:
+        log.event("not loaded", model=service.settings.model, error=str(error))
+        return
+    log.event("ready", model=service.settings.model, seconds=round(time.perf_counter() - begun, 2))
+    for note in service.model.backend.notes:
+        log.event("note", text=note)
+
+
+def _add_state(app: FastAPI) -> None:
+    created = int(time.time())
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+    @app.get("/v1/models", response_model=None)
+    async def models(request: Request) -> Response:
+        """The model that is served."""
+        return JSONResponse({"object": "list", "data": [_model(service_of(request), created)]})
+
+    @app.get("/v1/models/{name:path}", response_model=None)
+    async def one_model(request: Request, name: str) -> Response:
+        """The same, by its name."""
+        service = service_of(request)
+        if name != service.settings.model:
+            raise ApiError(404, f"there is no model {name!r} here; this server has {service.settings.model!r}")
+        return JSONResponse(_model(service, created))
+
+    @app.get("/health", response_model=None)
+    @app.get("/health/ready", response_model=None)
+    async def ready(request: Request) -> Response:
+        """200 when requests can be answered, 503 while the model is loaded, and if it can't be."""
+        service = service_of(request)
+        state = "ready" if service.ready else "failed" if service.failure else "loading"
+        body = {"status": state, "model": service.settings.model, "error": service.failure}
+        return JSONResponse(body, 200 if service.ready else 503)
+
+    @app.get("/health/live", response_model=None)
+    async def live() -> Response:
+        """200 for as long as the process answers."""
+        return JSONResponse({"status": "live"})
+
+    @app.get("/metrics", response_model=None)
+    async def metrics(request: Request) -> Response:
+        """For Prometheus."""
+        return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _model(service: Service, created: int) -> dict[str, Any]:
+    return {"id": service.settings.model, "object": "model", "created": created, "owned_by": "auricle"}
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError), "registered for no other"
+    return invalid(error.errors()).response()
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: unknown paths and methods, bodies that can't be parsed."""
+    assert isinstance(error, HTTPException), "registered for no other"
+    texts = {
+        404: f"there is nothing at {request.url.path[:80]}: see the paths in the documentation",
+        405: f"{request.method} is no method of {request.url.path[:80]}",
+    }
+    failure = ApiError(error.status_code, texts.get(error.status_code, str(error.detail)))
+    response = failure.response()
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _told(request: Request, error: Exception) -> Response:
+    failure = told(error)
+    if failure.status >= 500 and failure.status != 503:
+        log.logger.error("failure", exc_info=error)
+    return failure.response()
+
+
+def _describe_errors(app: FastAPI) -> None:
+    """Puts the shape of errors into the OpenAPI, and takes out the framework's own, which we don't send."""
+    shape = {
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
+        },
+    }
+    original = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = original()
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Error"] = shape
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,155 @@
+"""What every request passes first: its key, its size, its patience; and a line and a number when it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from auricle.server import log
+from auricle.server.failures import CLIENT_GONE, ApiError, told
+from auricle.server.metrics import Metrics
+from auricle.server.settings import Settings
+
+OPEN = ("/", "/health", "/health/live", "/health/ready")  # need no key; nor does the page's folder
+PAGE = "/page/"
+KEY_PROTOCOL = "openai-insecure-api-key."  # how browsers send a key with a WebSocket
+
+
+class TooLarge(Exception):
+    """A body that went past its limit while it came in."""
+
+
+class Gate:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope, headers)
+        if scope["type"] == "websocket":
+            if refusal is not None:
+                return await deny(refusal, scope, receive, send)
+            return await self.app(scope, receive, send)
+        return await _Exchange(self, scope, receive, send).run(refusal)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
+        if not self._may_enter(scope, headers):
+            return ApiError(401, "an API key is needed: send it as Authorization: Bearer KEY")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal():
+            return ApiError(400, f"content-length is {length[:20]!r}: it must be a number of bytes")
+        return self.too_large(int(length)) if int(length[:20]) > self.settings.max_request_bytes else None
+
+    def too_large(self, size: int | None = None) -> ApiError:
+        has = f"has {size:,} bytes" if size is not None else "goes on after"
+        limit = self.settings.max_request_bytes
+        return ApiError(413, f"the request {has} and the limit is {limit:,} bytes: send a shorter or compressed sound")
+
+    def _may_enter(self, scope: Scope, headers: Headers) -> bool:
+        path, keys = scope["path"], self.settings.api_keys
+        if not keys or path in OPEN or path.startswith(PAGE) or scope.get("method") == "OPTIONS":
+            return True
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        found = given.strip() if kind.lower() == "bearer" else ""
+        for protocol in headers.get("sec-websocket-protocol", "").split(","):
+            found = found or protocol.strip().removeprefix(KEY_PROTOCOL) * protocol.strip().startswith(KEY_PROTOCOL)
+        matches = [hmac.compare_digest(found.encode(), key.encode()) for key in keys]  # all, so that time tells nothing
+        return any(matches)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        self.gate, self.scope, self._receive, self._send = gate, scope, receive, send
+        self.begun = time.perf_counter()
+        self.status: int | None = None
+        self.taken = 0  # bytes of the body
+        self.whole = False  # the body has come
+        self.id = uuid.uuid4().hex
+        self.record: dict[str, Any] = {}
+        scope.setdefault("state", {})["record"] = self.record
+
+    async def run(self, refusal: ApiError | None) -> None:
+        try:
+            if refusal is not None:
+                await refusal.response()(self.scope, self._receive, self.send)
+            else:
+                await self.gate.app(self.scope, self.receive, self.send)
+        except TooLarge:
+            await self._end(self.gate.too_large())
+        except TimeoutError:
+            wait = self.gate.settings.body_timeout_s
+            await self._end(ApiError(408, f"the request's body did not go on for {wait:g} s: send it in one go"))
+        except Exception as error:
+            failure = told(error)
+            if failure.status >= 500:
+                log.logger.exception("failure", extra={"fields": {"id": self.id}})
+            await self._end(failure)
+        finally:
+            self._count()
+
+    async def receive(self) -> Message:
+        if self.whole:
+            return await self._receive()
+        message = await asyncio.wait_for(self._receive(), self.gate.settings.body_timeout_s)
+        if message["type"] == "http.request":
+            self.taken += len(message.get("body", b""))
+            self.whole = not message.get("more_body", False)
+            if self.taken > self.gate.settings.max_request_bytes:
+                raise TooLarge
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            extra = [(b"x-request-id", self.id.encode())]
+            if not self.whole and self.status >= 400 and self.scope["method"] != "GET":
+                extra.append((b"connection", b"close"))  # the rest of the body is not read
+            message["headers"] = [*message.get("headers", []), *extra]
+        await self._send(message)
+
+    async def _end(self, failure: ApiError) -> None:
+        """Answers with a failure, if nothing was answered yet."""
+        if self.status is None:
+            response: Response = failure.response()
+            await response(self.scope, self._receive, self.send)
+
+    def _count(self) -> None:
+        seconds = time.perf_counter() - self.begun
+        status = self.record.pop("status", None) or self.status or CLIENT_GONE
+        route = getattr(self.scope.get("route"), "path", None) or "none"
+        self.gate.metrics.requests.labels(route, str(status)).inc()
+        self.gate.metrics.seconds.labels(route).observe(seconds)
+        if self.status == 200 and (self.scope["path"] in OPEN or self.scope["path"].startswith(PAGE)):
+            return  # probes and the page's files say nothing to whoever reads the log
+        log.event(
+            "request",
+            id=self.id,
+            method=self.scope["method"],
+            route=route,
+            status=status,
+            seconds=round(seconds, 4),
+            **self.record,
+        )
+
+
+async def deny(failure: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers the opening of a WebSocket with a status and a body, where the server can."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        response = failure.response()
+        await send({"type": "websocket.http.response.start", "status": failure.status, "headers": response.raw_headers})
+        await send({"type": "websocket.http.response.body", "body": response.body})
+    else:
+        await send({"type": "websocket.close", "code": 1008, "reason": failure.message[:120]})
