@@ -137,6 +137,36 @@ def embed(result: dict[str, Any]) -> str:
     return f"{_table(head, rows, right=[1, 2])}\n\n{note}"
 
 
+def serve(result: dict[str, Any]) -> str:
+    machine, settings = result["machine"], result["settings"]
+    rows = []
+    for kind, servers in result["median"].items():
+        alone = servers["one at a time"]["requests_per_s"]
+        for name, seen in servers.items():
+            rows.append(
+                [
+                    kind,
+                    name,
+                    f"{seen['requests_per_s']:.1f}",
+                    f"{seen['requests_per_s'] / alone:.1f} times",
+                    f"{seen['tokens_per_s']:.0f}",
+                    f"{1000 * seen['ttft_p50_s']:.0f} ms",
+                    f"{1000 * seen['ttft_p95_s']:.0f} ms",
+                ]
+            )
+    note = (
+        f"`tiny` on {machine['processor']}, two cores that the clients share, torch {result['versions']['torch']}, "
+        f"{result['date']}. {settings['clients']} clients at once for {settings['seconds']:g} s, each with its next "
+        "request as soon as it has an answer; time to the first token is as they see it, waiting included. No request "
+        "failed. "
+        "Made by `python -m benchmarks.serve`."
+    )
+    runs = [run for servers in result["runs"].values() for kind in servers.values() for run in kind]
+    assert all(set(run["statuses"]) == {"200"} and not run["broken_off"] for run in runs), "the note says so"
+    head = ["requests", "server", "requests/s", "to one at a time", "tokens/s", "TTFT, median", "TTFT, 95 %"]
+    return f"{_table(head, rows, right=range(2, len(head)))}\n\n{note}"
+
+
 def start(result: dict[str, Any]) -> str:
     machine, seconds = result["machine"], result["median"]
     share = f"{result['share_of_importing_torch']:.0%}"
@@ -246,6 +276,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "qwen2_audio": ("qwen2_audio", qwen2_audio),
     "tiny": ("tiny", tiny),
     "tiny_card": ("tiny", tiny_card),
+    "serve": ("serve", serve),
     "start": ("start", start),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -148,3 +149,15 @@ def test_the_machine_is_described() -> None:
     described: dict[str, Any] = machine.describe()
     assert described["machine"]["cores"] >= 1
     assert described["versions"]["torch"].startswith(torch.__version__.partition("+")[0])
+
+
+def test_load_on_a_server() -> None:
+    from benchmarks import serve
+
+    with serve.serving(["--max-queue", "1", "--max-running", "1"]) as port:
+        seen = asyncio.run(serve.load(port, serve.new_sounds, clients=4, seconds=1.0, seed=1))
+    told = serve.summary(seen, 1.0)
+    assert set(told["statuses"]) == {"200", "429"}
+    assert told["broken_off"] == 0
+    assert 0 < told["ttft_p50_s"] <= told["ttft_p95_s"]
+    assert seen.tokens >= 5 * seen.statuses[200]
