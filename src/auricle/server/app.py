@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from auricle import __version__
 from auricle.errors import AuricleError
-from auricle.server import chat, log, transcripts, vectors
+from auricle.server import chat, log, realtime, transcripts, vectors
 from auricle.server.failures import ApiError, invalid, told
 from auricle.server.gate import Gate
 from auricle.server.metrics import Metrics
@@ -80,7 +80,7 @@ def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
         openapi_url="/openapi.json" if settings.docs else None,
     )
     app.state.service, app.state.settings = service, settings
-    for module in (chat, transcripts, vectors):
+    for module in (chat, transcripts, vectors, realtime):
         app.include_router(module.router)
     _add_state(app)
     app.mount("/page", StaticFiles(directory=PAGE), name="page")

@@ -22,6 +22,7 @@ from auricle.types import Remote, Scheduling
 
 T = TypeVar("T")
 DECODERS = 2  # sounds that are decoded at once
+LIVE = 3  # things that a realtime session may compute at once: what it hears, a transcript, an answer
 
 
 @dataclass
@@ -42,6 +43,9 @@ class Service:
         self._taken = 0
         self._answering = ThreadPoolExecutor(self._places, "answer")
         self._decoding = ThreadPoolExecutor(DECODERS, "decode")
+        self.sessions = 0  # of /v1/realtime that are open
+        self.stopping = asyncio.Event()  # set when the process is asked to end: sessions finish what they answer
+        self._live = ThreadPoolExecutor(max(1, LIVE * settings.max_sessions), "live")
 
     # --- loading
 
@@ -56,7 +60,9 @@ class Service:
                 threads=settings.threads,
                 cache_mb=settings.cache_mb,
                 # Whoever is let in has a place: the queue is bounded here, with the requests of other backends.
-                scheduling=Scheduling(max_running=settings.max_running, max_queue=self._places),
+                scheduling=Scheduling(
+                    max_running=settings.max_running, max_queue=self._places + LIVE * settings.max_sessions
+                ),
                 remote=Remote(settings.base_url) if settings.base_url is not None else None,
             )
         except AuricleError as error:
@@ -106,13 +112,20 @@ class Service:
         """Runs what turns bytes into sound."""
         return await asyncio.get_running_loop().run_in_executor(self._decoding, work)
 
-    async def stream(self, begin: Callable[[], Iterator[T]], cancel: threading.Event) -> AsyncIterator[T]:
-        """What an iterator gives that runs in a thread; leaving ends it.
+    async def live(self, work: Callable[[], T]) -> T:
+        """Runs what a realtime session hears. It has a thread for itself: what was said can't be said again later."""
+        return await asyncio.get_running_loop().run_in_executor(self._live, work)
+
+    async def stream(
+        self, begin: Callable[[], Iterator[T]], cancel: threading.Event, *, live: bool = False
+    ) -> AsyncIterator[T]:
+        """What an iterator gives that runs in a thread; leaving ends it. `live`: in a thread of a realtime session.
 
         Raises:
             BusyError: there is no room.
         """
-        self.check_room()
+        if not live:
+            self.check_room()
         loop, queue = asyncio.get_running_loop(), cast("asyncio.Queue[T | _Ended]", asyncio.Queue())
 
         def give(item: T | _Ended) -> None:
@@ -129,9 +142,10 @@ class Service:
             else:
                 give(_Ended())
 
-        self._taken += 1
-        running = loop.run_in_executor(self._answering, work)
-        running.add_done_callback(lambda _: self._leave())
+        running = loop.run_in_executor(self._live if live else self._answering, work)
+        if not live:
+            self._taken += 1
+            running.add_done_callback(lambda _: self._leave())
         item: T | _Ended | None = None
         try:
             while not isinstance(item := await queue.get(), _Ended):
@@ -163,6 +177,7 @@ class Service:
         """Ends the threads; what runs has ended before, or had its time."""
         self._answering.shutdown(wait=False, cancel_futures=True)
         self._decoding.shutdown(wait=False, cancel_futures=True)
+        self._live.shutdown(wait=False, cancel_futures=True)
 
 
 def service_of(request: Any) -> Service:

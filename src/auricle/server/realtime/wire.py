@@ -1,0 +1,80 @@
+"""What comes in over a WebSocket: events as JSON, and sound in them as base64."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.server.failures import ApiError
+
+FIELDS = {  # of each event that is taken, beside `type` and `event_id`
+    "session.update": {"session"},
+    "input_audio_buffer.append": {"audio"},
+    "input_audio_buffer.commit": set[str](),
+    "input_audio_buffer.clear": set[str](),
+    "response.create": {"response"},
+    "response.cancel": {"response_id"},
+}
+MAX_APPEND_S = 30.0  # of sound in one event
+
+
+def read_event(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The event of a message.
+
+    Raises:
+        ApiError: 400, it is no JSON object with a `type`.
+    """
+    text = message.get("text")
+    if text is None:
+        raise ApiError(400, "a binary message came in: send events as JSON text, sound in base64 within them")
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"a message is no JSON ({str(error)[:80]}): send a JSON object") from error
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise ApiError(400, "an event is a JSON object with a string as its type", param="type")
+    if not isinstance(event.get("event_id", ""), str | None):
+        raise ApiError(400, "event_id must be a string", param="event_id")
+    return event
+
+
+def check_event(event: dict[str, Any]) -> None:
+    """Refuses events and fields that are not known.
+
+    Raises:
+        ApiError: 400.
+    """
+    kind = event["type"]
+    if kind not in FIELDS:
+        raise ApiError(400, f"type is {kind[:60]!r}; it must be one of {', '.join(FIELDS)}", param="type")
+    unknown = {*event} - FIELDS[kind] - {"type", "event_id"}
+    if unknown:
+        name = min(unknown)[:60]
+        raise ApiError(400, f"{name}: there is no such field here: leave it out", param=name)
+
+
+def read_samples(audio: object, rate: int) -> NDArray[np.int16]:
+    """`(samples,)` of what was appended: 16-bit PCM, little-endian, mono, in base64.
+
+    Raises:
+        ApiError: 400, it is something else; 413, it is too much at once.
+    """
+    if not isinstance(audio, str):
+        raise ApiError(400, "audio must be a string: 16-bit mono PCM in base64", param="audio")
+    try:
+        data = base64.b64decode(audio, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ApiError(400, f"audio is no base64 ({error}): send 16-bit mono PCM so", param="audio") from error
+    if len(data) % 2:
+        raise ApiError(400, f"audio has {len(data)} bytes, and a sample has 2: send whole samples", param="audio")
+    seconds = len(data) / 2 / rate
+    if seconds > MAX_APPEND_S:
+        text = f"audio has {seconds:.1f} s and the limit is {MAX_APPEND_S:g} s of one event: send it in several"
+        raise ApiError(413, text, param="audio")
+    return np.frombuffer(data, "<i2")
