@@ -72,6 +72,10 @@ class Limits:
     body_timeout_s: Annotated[float, typer.Option(metavar="S", help="Until the next bytes of a request must come.")] = (
         Settings.body_timeout_s
     )
+    max_sessions: Annotated[
+        int, typer.Option(metavar="N", help="Open sessions of /v1/realtime; 0 lets nobody in there.")
+    ] = Settings.max_sessions
+    session_s: Annotated[float, typer.Option(metavar="S", help="How long one of them may last.")] = Settings.session_s
     shutdown_s: Annotated[
         float, typer.Option(metavar="S", help="How long answers under way may go on after SIGTERM.")
     ] = Settings.shutdown_s
