@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import auricle.backends.openai.exchange as exchange
+from auricle.api.requests import ask_of
 from auricle.errors import (
     AuricleError,
     BusyError,
@@ -324,6 +325,6 @@ def test_a_request_that_was_given_up_while_it_waits_says_so(peer: Peer) -> None:
     model = model_of(peer)
     line = Line()
     threading.Timer(0.3, line.give_up).start()
-    ask = model._ask([Message("user", ("What?",))], {})
+    ask = ask_of(model.backend, [Message("user", ("What?",))], {})
     with pytest.raises(CancelledError):
         list(exchange.Exchange(model.backend.server, ask, line).chunks())  # type: ignore[attr-defined]

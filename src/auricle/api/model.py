@@ -1,26 +1,17 @@
-"""The library: `load` a model, then ask it, stream from it, chat with it, let it transcribe, score and listen.
-
-import auricle
-
-model = auricle.load("tiny")
-print(model.ask("clip.wav", "What does the speaker say?").text)
-"""
+"""A loaded model, and all that it can be asked to do."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
-from auricle.backends import BACKENDS, open_backend
+from auricle.api.instructions import CLASSIFY_QUESTION, TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
+from auricle.api.outcomes import as_chunks, chosen, segment_of
+from auricle.api.requests import ask_of, bare
+from auricle.api.sounds import Sound, pieces_of, read_sound, user_message
 from auricle.errors import AuricleError, OptionError, UnsupportedError
-from auricle.hub import ModelName
-from auricle.sound.decode import decode, from_samples
-from auricle.sound.segment import segment
 from auricle.types import (
     DEFAULT_QUESTION,
     Answer,
@@ -39,10 +30,8 @@ from auricle.types import (
     Listening,
     Message,
     Order,
-    Remote,
     Sampling,
     SamplingOptions,
-    Scheduling,
     Scores,
     StageShape,
     TermOptions,
@@ -57,63 +46,6 @@ if TYPE_CHECKING:
 
     from auricle.backends import Backend
     from auricle.engine.live import Session
-
-Sound: TypeAlias = str | Path | bytes | Audio
-"""A file's path, a file's bytes, or samples that are already an Audio."""
-
-CACHE_MB = 256.0  # by default, for what earlier requests computed
-CLASSIFY_QUESTION = "What is heard in this audio?"
-TRANSCRIBE_TOKENS = 440  # the default limit for one piece of at most 30 s: fast speech has about 5 words a second
-
-
-def load(
-    name: str = "tiny",
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    threads: int | None = None,
-    cache_mb: float = CACHE_MB,
-    scheduling: Scheduling | None = None,
-    encoder_only: bool = False,
-    remote: Remote | None = None,
-) -> Model:
-    """Loads a model.
-
-    Args:
-        name: `[backend:]name[@revision]`: "tiny" (built in), a folder, or a hub name such as "google/gemma-4-E2B-it",
-            which is downloaded when it is not in the hub's cache. "openai:NAME" is a server's name for its model.
-        device: "auto", "cpu", "cuda" or "mps".
-        dtype: "auto", "float32", "bfloat16" or "float16".
-        threads: how many CPU threads to use; None leaves torch's choice.
-        cache_mb: megabytes for what earlier requests computed: encoded sound, and what was read of prompts. 0 keeps
-            nothing.
-        scheduling: how many requests are answered at once, and how many may wait.
-        encoder_only: load what turns sound into audio tokens, and map nothing of the language model. Such a model can
-            `embed` from any stage but "llm", and nothing else.
-        remote: of "openai:NAME", the server that has the model, and how patient to be with it.
-
-    Raises:
-        HubError: there is no such model, or it can't be fetched.
-        CheckpointError: its folder is incomplete, damaged, or of a model type that doesn't run here.
-        DeviceError: the device is not there.
-        OptionError: an option is outside its range.
-        UnsupportedError: an option is not one of this backend.
-    """
-    model = ModelName.parse(name, tuple(BACKENDS))
-    if not 0 <= cache_mb < math.inf:
-        raise OptionError(f"cache_mb is {cache_mb}; it must be a number from 0 up (0 keeps nothing)")
-    settings: dict[str, Any] = {"device": device, "dtype": dtype, "threads": threads, "cache_mb": cache_mb}
-    if encoder_only:
-        if model.backend != "native":
-            raise UnsupportedError(f"encoder_only is of the native backend, and {name!r} names another: leave it out")
-        settings["encoder_only"] = True
-    if model.backend == "openai":
-        settings["remote"] = remote
-    elif remote is not None and remote.base_url is not None:
-        raise OptionError(
-            f"base_url names a server, and {name!r} runs here: leave it out, or name the server's model as openai:NAME"
-        )
-    return Model(name, open_backend(model, scheduling=scheduling, **settings))
 
 
 class Model:
@@ -173,7 +105,7 @@ class Model:
 
         What an earlier turn has read is not read again.
         """
-        return self.backend.stream(self._ask(messages, options))
+        return self.backend.stream(ask_of(self.backend, messages, options))
 
     def ask_many(
         self,
@@ -195,7 +127,7 @@ class Model:
         """
 
         def asking(audio: Sound | Sequence[Sound], question: str) -> Ask:
-            return self._ask([self._turn(audio, question, order)], options)
+            return ask_of(self.backend, [self._turn(audio, question, order)], options)
 
         return self.backend.many(partial(asking, audio, question) for audio, question in asks)
 
@@ -222,7 +154,7 @@ class Model:
         if others := options.keys() - TermOptions.__annotations__:
             known = ", ".join(TermOptions.__annotations__)
             raise OptionError(f"score takes {known}, and not {min(others)}: leave it out")
-        ask = self._ask([self._turn(audio, question, order)], cast("AskOptions", options))
+        ask = ask_of(self.backend, [self._turn(audio, question, order)], cast("AskOptions", options))
         return self.backend.score(ask, choices)
 
     def classify(
@@ -255,9 +187,9 @@ class Model:
         if blank is not None:
             raise OptionError(f"labels has {blank!r}, which is no label: give the words of one")
         sound = read_sound(audio, self.backend.rate)
-        own = self.backend.classify(self._bare(sound, cast("AskOptions", options)))
+        own = self.backend.classify(bare(self.backend, sound, cast("AskOptions", options)))
         if own is not None:
-            return own if labels is None else _chosen(own, labels)
+            return own if labels is None else chosen(own, labels)
         if labels is None:
             raise UnsupportedError(
                 f"{self.name} has no labels of its own: give some (labels), or use a model with a classification head"
@@ -350,16 +282,18 @@ class Model:
     ) -> Iterator[TranscriptSegment]:
         """As `transcribe`, yielding each piece as soon as it and those before it are written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
-        pieces = self._pieces(read_sound(audio, self.backend.rate), longest_s)
+        pieces = self._pieces(audio, longest_s)
         own = None
         if not translate:
-            own = self.backend.transcribe_many((partial(self._bare, piece, options) for piece in pieces), language)
+            own = self.backend.transcribe_many(
+                (partial(bare, self.backend, piece, options) for piece in pieces), language
+            )
         prompt = transcription_prompt(language, translate=translate)
         answers = own or self.ask_many(((piece, prompt) for piece in pieces), **options)
         for piece, answer in zip(pieces, answers, strict=True):
             if isinstance(answer, AuricleError):
                 raise answer
-            yield _segment_of(piece, answer)
+            yield segment_of(piece, answer)
 
     def write_down(
         self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]
@@ -367,9 +301,9 @@ class Model:
         """As `transcribe`, word by word: one piece after the other, which is later to the end, but sooner to begin."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
         prompt, gap = transcription_prompt(language), ""
-        for piece in self._pieces(read_sound(audio, self.backend.rate)):
-            own = self.backend.transcribe_many([partial(self._bare, piece, options)], language)
-            chunks = self.stream(piece, prompt, **options) if own is None else _as_chunks(own)
+        for piece in self._pieces(audio):
+            own = self.backend.transcribe_many(self._asked_bare([piece], options), language)
+            chunks = self.stream(piece, prompt, **options) if own is None else as_chunks(own)
             written = False
             for chunk in chunks:
                 text = chunk.text if written else chunk.text.lstrip()
@@ -377,7 +311,7 @@ class Model:
                     yield TranscriptPart(text if written else gap + text)
                     written, gap = True, " "
                 if chunk.answer is not None:
-                    yield TranscriptPart("", _segment_of(piece, chunk.answer))
+                    yield TranscriptPart("", segment_of(piece, chunk.answer))
 
     @property
     def stages(self) -> dict[str, StageShape]:
@@ -430,7 +364,7 @@ class Model:
         Raises:
             The errors of `embed`.
         """
-        return self.backend.hidden_states(self._ask([self._turn(audio, question, order)], {}), layers)
+        return self.backend.hidden_states(ask_of(self.backend, [self._turn(audio, question, order)], {}), layers)
 
     def provenance(self) -> dict[str, str | None]:
         """What made the numbers: "model", "revision", "backend", "device", "dtype", and "auricle", its version."""
@@ -446,128 +380,11 @@ class Model:
         """What is kept of earlier requests, and how often it was of use."""
         return self.backend.cache_use()
 
+    def _pieces(self, audio: Sound, longest_s: float | None = None) -> list[Audio]:
+        return pieces_of(read_sound(audio, self.backend.rate), self.backend.max_clip_seconds, longest_s)
+
     def _turn(self, audio: Sound | Sequence[Sound], question: str, order: Order | None) -> Message:
         return user_message(audio, question, order or self.backend.order)
 
-    def _bare(self, clip: Audio, options: AskOptions) -> Ask:
-        """A request of one clip and no text, for models that are not asked but hear."""
-        return self._ask([Message("user", (clip,))], options)
-
-    def _ask(self, messages: Sequence[Message], options: AskOptions) -> Ask:
-        """A request, its sounds at the model's rate and short enough."""
-        names = {*TermOptions.__annotations__, "trace"}
-        terms: dict[str, Any] = {name: value for name, value in options.items() if name in names}
-        sampling = Sampling(**{name: value for name, value in options.items() if name not in terms})  # type: ignore[arg-type]
-        if not messages or messages[-1].role != "user":
-            raise OptionError("the last message must be the user's: there is nothing to answer")
-        notes: list[str] = []
-        fitted = tuple(Message(message.role, tuple(self._fit(message.parts, notes))) for message in messages)
-        return Ask(fitted, sampling, **terms, notes=tuple(notes))
-
-    def _fit(self, parts: Sequence[str | Audio], notes: list[str]) -> Iterator[str | Audio]:
-        """Sounds at the model's rate, long ones in pieces, with a note for each that was cut."""
-        for part in parts:
-            if isinstance(part, str):
-                yield part
-                continue
-            pieces = self._pieces(read_sound(part, self.backend.rate))
-            if len(pieces) > 1:
-                notes.append(
-                    f"{part.source} is {part.seconds:.1f} s long and was cut at pauses into {len(pieces)} clips "
-                    f"of at most {self.backend.max_clip_seconds:g} s"
-                )
-            yield from pieces
-
-    def _pieces(self, audio: Audio, longest_s: float | None = None) -> list[Audio]:
-        if longest_s is not None and not longest_s >= 1:
-            raise OptionError(f"longest_s is {longest_s}; it must be at least 1 second")
-        longest = min(self.backend.max_clip_seconds, longest_s or math.inf)
-        return [
-            Audio(piece.audio.samples, audio.rate, audio.source, audio.start_s + piece.start_s)
-            for piece in segment(audio, longest)
-        ]
-
-
-class Chat:
-    """A conversation about sounds, turn by turn. The first question carries the sounds; later ones refer to them."""
-
-    def __init__(self, model: Model, audio: Sound | Sequence[Sound], *, order: Order | None = None) -> None:
-        self.model = model
-        self.messages: list[Message] = []
-        self._audio, self._order = audio, order
-
-    def say(self, text: str, **options: Unpack[AskOptions]) -> Iterator[Chunk]:
-        """Asks, and keeps question and answer once the answer is complete; errors as for `Model.stream`."""
-        turn = Message("user", (text,)) if self.messages else self.model._turn(self._audio, text, self._order)
-        for chunk in self.model.chat([*self.messages, turn], **options):
-            if chunk.answer is not None:
-                self.messages += [turn, Message("assistant", (chunk.answer.text,))]
-            yield chunk
-
-
-def read_sound(sound: Sound, rate: int) -> Audio:
-    """Decodes a path or bytes, or checks and resamples an Audio: mono float32 at `rate`."""
-    if not isinstance(sound, Audio):
-        return decode(sound, rate=rate)
-    read = from_samples(sound.samples, sound.rate, rate, name=sound.source)
-    return replace(read, start_s=sound.start_s)
-
-
-def user_message(audio: Sound | Sequence[Sound], question: str, order: Order = "text-first") -> Message:
-    """One user turn: the text, then the sounds; with `audio-first` the other way round."""
-    sounds: Sequence[Sound] = [audio] if isinstance(audio, str | Path | bytes | Audio) else audio
-    if not sounds:
-        raise OptionError("no sound given: name at least one")
-    if not question.strip():
-        raise OptionError("the question is empty: say what to ask about the sound")
-    if order not in ("text-first", "audio-first"):
-        raise OptionError(f"order is {order!r}; it must be 'text-first' or 'audio-first'")
-    heard = tuple(sound if isinstance(sound, Audio) else decode(sound) for sound in sounds)
-    return Message("user", (question, *heard) if order == "text-first" else (*heard, question))
-
-
-def _chosen(own: Labels, wanted: Sequence[str]) -> Labels:
-    """Of a head's labels those that are wanted, with the probabilities they have among all."""
-    known = own.probabilities
-    missing = next((name for name in wanted if name not in known), None)
-    if missing is not None:
-        some = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
-        raise OptionError(f"the model has no label {missing!r} among its {len(known)}: {some}")
-    return replace(own, labels=tuple(label for label in own.labels if label.name in set(wanted)))
-
-
-def live_instruction(instruction: str | None, language: str) -> str:
-    """What a live session is told: the instruction, or without one to write down what is said."""
-    if instruction is None:
-        return transcription_prompt(language)
-    if not instruction.strip():
-        raise OptionError("the instruction is empty: say what to do with the sound, or leave it out to transcribe")
-    return instruction
-
-
-def _segment_of(piece: Audio, answer: Answer) -> TranscriptSegment:
-    end_s = piece.start_s + piece.seconds
-    notes = tuple(f"from {piece.start_s:.1f} s to {end_s:.1f} s: {note}" for note in answer.notes)
-    return TranscriptSegment(piece.source, piece.start_s, end_s, answer.text, notes)
-
-
-def _as_chunks(answers: Iterable[Answer | AuricleError]) -> Iterator[Chunk]:
-    """Of a model that gives no text before all of it is there."""
-    for answer in answers:
-        if isinstance(answer, AuricleError):
-            raise answer
-        yield Chunk(answer.text, answer)
-
-
-def transcription_prompt(language: str, *, translate: bool = False) -> str:
-    """The instruction of Gemma 4's model card for transcription, and how to write it down; or a translation instead."""
-    if translate:
-        source = "" if language == "English" else f" in {language}"  # English is what nobody has said otherwise
-        return (
-            f"Translate the following speech segment{source} into English text. "
-            "Write only the translation, without line breaks, and numbers as digits."
-        )
-    return (
-        f"Transcribe the following speech segment in {language} into {language} text. "
-        "Write only the transcription, without line breaks, and numbers as digits."
-    )
+    def _asked_bare(self, pieces: Iterable[Audio], options: AskOptions) -> Iterator[Callable[[], Ask]]:
+        return (partial(bare, self.backend, piece, options) for piece in pieces)
