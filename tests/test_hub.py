@@ -316,3 +316,8 @@ def test_pull_brings_what_is_new(hub: Hub, tmp_path: Path) -> None:
     hub.asked.clear()
     find_online(hub, "acme/ear", tmp_path / "home", "pull")
     assert hub.asked  # unlike find, it looks
+
+
+def test_a_model_on_a_server_has_no_folder() -> None:
+    with pytest.raises(HubError, match=r"openai:x is a model on a server, which shows no files"):
+        find(ModelName("x", "openai"))

@@ -62,6 +62,8 @@ def find(model: ModelName, *, download: bool = True) -> Path:
     Raises:
         HubError: it is none of these, or the hub can't be reached; the message says what would help.
     """
+    if model.backend == "openai":
+        raise HubError(f"openai:{model.name} is a model on a server, which shows no files: name a model that is here")
     found = _local(model) or _cached(model)
     if found is None and not download:
         raise HubError(f"{model.name} is not in the cache: fetch it with `auricle models pull {model.name}`")

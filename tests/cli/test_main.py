@@ -173,3 +173,11 @@ def test_output_in_a_narrow_encoding_does_not_break(e2b: Path, sounds: Path) -> 
         check=True,
     )
     done.stdout.decode("ascii")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_without_space() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*AURICLE, "--version"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "auricle: there is no space left to write to (the output): free some\n"

@@ -113,5 +113,7 @@ def test_threads() -> None:
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-    with pytest.raises(OptionError, match="threads is 0; it must be at least 1"):
+    with pytest.raises(OptionError, match="threads is 0; it must be from 1 to 1024"):
         use_threads(0)
+    with pytest.raises(OptionError, match="threads is 100000"):
+        use_threads(100_000)

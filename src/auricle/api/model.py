@@ -186,6 +186,9 @@ class Model:
         blank = next((label for label in labels or () if not isinstance(label, str) or not label.strip()), None)
         if blank is not None:
             raise OptionError(f"labels has {blank!r}, which is no label: give the words of one")
+        twice = next((label for label in labels or () if list(labels or ()).count(label) > 1), None)
+        if twice is not None:
+            raise OptionError(f"labels has {twice!r} more than once: give each label once")
         sound = read_sound(audio, self.backend.rate)
         own = self.backend.classify(bare(self.backend, sound, cast("AskOptions", options)))
         if own is not None:

@@ -8,6 +8,7 @@ Kept light, so that Ctrl-C in the first moments ends as cleanly as later: even t
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -53,6 +54,10 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if debugging:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            show.complain(f"there is no space left to write to ({error.filename or 'the output'}): free some")
+            _silence_output()
+            return AuricleError.exit_status
         show.complain(
             f"this is a fault of ours: {type(error).__name__}: {error}; "
             f"please report it, with the traceback that {DEBUG}=1 shows"

@@ -16,6 +16,8 @@ DTYPES: tuple[Dtype, ...] = ("auto", "float32", "bfloat16", "float16")
 
 SMALL = 100_000_000  # parameters; below, float32 costs nothing and gives the same tokens on every machine
 
+MAX_THREADS = 1024  # past some tens of thousands the OpenMP runtime ends the process, out of memory
+
 
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA, else MPS, else the CPU; a name this machine lacks is an error."""
@@ -59,8 +61,8 @@ def use_threads(threads: int | None) -> None:
     """Sets how many threads torch uses on the CPU; None leaves its own choice."""
     if threads is None:
         return
-    if threads < 1:
-        raise OptionError(f"threads is {threads}; it must be at least 1")
+    if not 1 <= threads <= MAX_THREADS:
+        raise OptionError(f"threads is {threads}; it must be from 1 to {MAX_THREADS}")
     torch.set_num_threads(threads)
 
 
