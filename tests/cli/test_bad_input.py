@@ -201,7 +201,7 @@ def test_cuda_where_there_is_none(refused: Refused, sounds: Path, e2b: Path) -> 
         (["--order", "sideways"], "'sideways' is not one of 'text-first', 'audio-first'; see auricle ask --help"),
         (["--max-seconds", "0"], "max_seconds is 0.0"),
         (["--max-bytes", "0"], "max_bytes is 0"),
-        (["--threads", "0"], "threads is 0; it must be at least 1"),
+        (["--threads", "0"], "threads is 0; it must be from 1 to 1024"),
         (["--device", "abacus"], "unknown device 'abacus': known are"),
         (["--dtype", "int3"], "unknown dtype 'int3': known are"),
         (["--modle", "x"], "No such option: --modle (Possible options: --model"),
