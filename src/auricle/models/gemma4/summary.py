@@ -26,7 +26,7 @@ def summarise(checkpoint: Checkpoint) -> Summary:
         }
     }
     if audio is None:
-        return Summary("gemma4", settings)
+        return Summary("gemma4", settings, runs=True)
     settings["encoder"] = {
         "layers": audio.num_hidden_layers,
         "width": audio.hidden_size,
@@ -34,10 +34,11 @@ def summarise(checkpoint: Checkpoint) -> Summary:
         "tokens attended to": audio.past_context,
     }
     features = FeatureConfig.from_dict(feature_settings(checkpoint))
+    tokens = features.tokens(features.max_samples)
     limits = AudioLimits(
         rate=features.sampling_rate,
         min_samples=features.min_samples,
         max_seconds=features.max_seconds,
-        tokens_per_second=features.tokens(features.max_samples) / features.max_seconds,
+        tokens_per_second=tokens - features.tokens(features.max_samples - features.sampling_rate),
     )
     return Summary("gemma4", settings, limits, runs=True)
