@@ -55,6 +55,8 @@ async def _refusal(service: Service, socket: WebSocket) -> ApiError | None:
         return ApiError(403, f"pages of {origin[:80]} may not ask here: allow them with --cors-origin")
     if service.stopping.is_set():
         return ApiError(503, "the server is stopping: connect again in a moment")
+    if not settings.max_sessions:
+        return ApiError(404, "realtime sessions are off here: --max-sessions lets some in")
     if service.sessions > settings.max_sessions:
         text = f"{settings.max_sessions} realtime sessions are open, as many as may be: try again later"
         return ApiError(429, text, code="too_many_sessions")

@@ -7,9 +7,9 @@ beta. A field that is left out stays as it was; one that asks for what no model 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from auricle.server.failures import ApiError, invalid
 from auricle.server.languages import language_name
@@ -124,12 +124,18 @@ class _Sound(Body):
     input: _Input | None = None
 
 
+def _count(value: Any) -> int | str | None:
+    if value is None or value == "inf" or (type(value) is int and value >= 1):
+        return cast("int | str | None", value)
+    raise ValueError(f'it must be a whole number from 1 on, or "inf", and is {str(value)[:40]!r}')
+
+
 class _Update(Body):
     type: Kind | None = None
     model: str | None = None
     instructions: Annotated[str | None, Field(max_length=MAX_INSTRUCTIONS)] = None
     output_modalities: list[Literal["text"]] | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | Literal["inf"] | None = None
+    max_output_tokens: Annotated[Any, AfterValidator(_count)] = None
     temperature: Annotated[float | None, Field(ge=0, le=100)] = None
     audio: _Sound | None = None
     # As the beta had it.
