@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from auricle import __version__
 from auricle.errors import AuricleError
 from auricle.server import chat, log, realtime, transcripts, vectors
-from auricle.server.failures import ApiError, invalid, told
+from auricle.server.failures import ApiError, invalid, log_failure, told
 from auricle.server.gate import Gate
 from auricle.server.metrics import Metrics
 from auricle.server.service import Service, service_of
@@ -78,6 +78,7 @@ def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
+        redirect_slashes=False,  # an address is one of ours or it is not: no client follows a redirect with a sound
     )
     app.state.service, app.state.settings = service, settings
     for module in (chat, transcripts, vectors, realtime):
@@ -177,7 +178,7 @@ async def _http(request: Request, error: Exception) -> Response:
 async def _told(request: Request, error: Exception) -> Response:
     failure = told(error)
     if failure.status >= 500 and failure.status != 503:
-        log.logger.error("failure", exc_info=error)
+        log_failure(error)
     return failure.response()
 
 

@@ -15,15 +15,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from auricle.server.bodies import Route
 from auricle.server.events import events, watched
 from auricle.server.failures import ApiError
+from auricle.server.fetch import fetch
 from auricle.server.schemas import AudioPart, ChatRequest, ImagePart, Part, TextPart, UrlPart
 from auricle.server.service import Service, service_of
 from auricle.server.settings import Settings
-from auricle.server.sounds import from_base64, from_url
+from auricle.server.sounds import Sounds, is_data_url
 from auricle.types import Answer, Audio, Chunk, Message, TokenLogprob
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
+MAX_TEXT = 800_000  # bytes in UTF-8: more than 128,000 tokens hold; a tokenizer takes seconds for a few times as much
 
 
 @router.post("/v1/chat/completions", response_model=None)
@@ -35,9 +38,10 @@ async def complete(body: ChatRequest, request: Request) -> Response:
     options = sampling_of(body, service.settings)
     check_size(body, service.settings)
     service.check_room(count)
-    messages = await service.decode(partial(read_messages, body, service.settings))
-    if not model.backend.hears and any(isinstance(part, Audio) for m in messages for part in m.parts):
+    if not model.backend.hears and any(isinstance(part, AudioPart | UrlPart) for _, part in named_parts(body)):
         raise ApiError(422, f"{body.model} has no audio tower and can't hear: use a model that does", param="messages")
+    fetched = await fetch_sounds(body, service.settings)
+    messages = await service.decode(partial(read_messages, body, fetched, service.settings))
     seeds = [options.pop("seed", 0) + number for number in range(count)]
     begins = [partial(model.chat, messages, seed=seed % 2**63, **options) for seed in seeds]
     reply = _Reply(body, service, request)
@@ -60,7 +64,7 @@ def sampling_of(body: ChatRequest, settings: Settings) -> dict[str, Any]:
     for name in ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "regex"):
         if getattr(body, name) is not None:
             options[name] = getattr(body, name)
-    if body.stop:
+    if body.stop is not None:
         options["stop"] = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop)
     if body.choices is not None:
         options["choices"] = tuple(body.choices)
@@ -92,7 +96,16 @@ def check_size(body: ChatRequest, settings: Settings) -> None:
         )
     if (body.n or 1) > settings.max_answers:
         raise ApiError(422, f"n is {body.n} and the limit is {settings.max_answers}: ask for fewer", param="n")
-    parts = [part for message in body.messages if not isinstance(message.content, str) for part in message.content]
+    written = [message.content for message in body.messages if isinstance(message.content, str)]
+    parts = [part for _, part in named_parts(body)]
+    written += [part.text for part in parts if isinstance(part, TextPart)]
+    size = sum(len(text.encode()) for text in written)
+    if size > MAX_TEXT:
+        raise ApiError(
+            413,
+            f"the messages have {size:,} bytes of text and the limit is {MAX_TEXT:,}: send less",
+            param="messages",
+        )
     if any(isinstance(part, ImagePart) for part in parts):
         raise ApiError(422, "images are not understood here, only text and sound: leave them out", param="messages")
     clips = sum(isinstance(part, AudioPart | UrlPart) for part in parts)
@@ -102,16 +115,34 @@ def check_size(body: ChatRequest, settings: Settings) -> None:
         )
 
 
-def read_messages(body: ChatRequest, settings: Settings) -> list[Message]:
+def named_parts(body: ChatRequest) -> Iterator[tuple[str, Part]]:
+    """All parts of all messages, each with its place in the request."""
+    for place, message in enumerate(body.messages):
+        if not isinstance(message.content, str):
+            for number, part in enumerate(message.content):
+                yield f"messages.{place}.content.{number}", part
+
+
+async def fetch_sounds(body: ChatRequest, settings: Settings) -> dict[str, bytes]:
+    """The files that addresses name, each by the place of its part; those in data URLs are not among them."""
+    remote = [
+        (name, f"{name}.audio_url.url", part.audio_url.url)
+        for name, part in named_parts(body)
+        if isinstance(part, UrlPart) and not is_data_url(part.audio_url.url)
+    ]
+    return {name: await fetch(url, place, settings) for name, place, url in remote}
+
+
+def read_messages(body: ChatRequest, fetched: dict[str, bytes], settings: Settings) -> list[Message]:
     """Messages with their sounds decoded; a turn of nothing is refused."""
-    read = []
+    read, sounds = [], Sounds(settings)
     for place, message in enumerate(body.messages):
         name = f"messages.{place}.content"
         if isinstance(message.content, str):
             parts: tuple[str | Audio, ...] = (message.content,)
         else:
             given = enumerate(message.content)
-            parts = tuple(_read_part(part, f"{name}.{number}", settings) for number, part in given)
+            parts = tuple(_read_part(part, f"{name}.{number}", fetched, sounds) for number, part in given)
         if message.role == "user" and not any(isinstance(part, Audio) or part.strip() for part in parts):
             raise ApiError(400, f"{name} is empty: say something", param=name)
         role = "system" if message.role == "developer" else message.role
@@ -121,13 +152,15 @@ def read_messages(body: ChatRequest, settings: Settings) -> list[Message]:
     return read
 
 
-def _read_part(part: Part, name: str, settings: Settings) -> str | Audio:
+def _read_part(part: Part, name: str, fetched: dict[str, bytes], sounds: Sounds) -> str | Audio:
     if isinstance(part, TextPart):
         return part.text
     if isinstance(part, AudioPart):
-        return from_base64(part.input_audio.data, f"{name}.input_audio.data", settings)
+        return sounds.from_base64(part.input_audio.data, f"{name}.input_audio.data")
     assert isinstance(part, UrlPart), "images were refused before"
-    return from_url(part.audio_url.url, f"{name}.audio_url.url", settings)
+    if name in fetched:
+        return sounds.from_bytes(fetched[name], f"{name}.audio_url.url")
+    return sounds.from_data_url(part.audio_url.url, f"{name}.audio_url.url")
 
 
 class _Reply:

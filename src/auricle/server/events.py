@@ -11,8 +11,7 @@ from threading import Event
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from auricle.server import log
-from auricle.server.failures import told
+from auricle.server.failures import log_failure, told
 
 HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -46,7 +45,7 @@ async def _lines(request: Request, source: AsyncIterator[str], first: list[str],
         failure = told(error)
         request.state.record["status"] = failure.status
         if failure.status >= 500:
-            log.logger.exception("failure")
+            log_failure(error)
         yield f"data: {json.dumps(failure.body())}\n\n"
         ended = True
     finally:
@@ -62,6 +61,9 @@ async def watched(request: Request, cancel: Event | None = None) -> AsyncIterato
     task = asyncio.create_task(_until_gone(request, cancel))
     try:
         yield cancel
+    except BaseException:
+        cancel.set()  # of several answers to a request, those that did not fail
+        raise
     finally:
         task.cancel()
 

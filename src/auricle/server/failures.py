@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fastapi.exceptions import HTTPException
 from fastapi.responses import JSONResponse
 
 from auricle.errors import (
@@ -19,9 +22,11 @@ from auricle.errors import (
     TooLongError,
     UnsupportedError,
 )
+from auricle.server import log
 
 CLIENT_GONE = 499  # nginx's number for a client that left before its answer; only logs see it
 BUSY_RETRY_S = 1
+MAX_MESSAGE = 500  # characters; what was given may be quoted, and may be of any length
 
 TYPES = {
     400: ("invalid_request_error", None),
@@ -37,20 +42,19 @@ TYPES = {
     500: ("server_error", "internal_error"),
     503: ("server_error", "loading"),
 }
+HEADERS = {429: {"retry-after": str(BUSY_RETRY_S)}, 401: {"www-authenticate": "Bearer"}}
 
 
-class ApiError(Exception):
-    """Ends a request with a status."""
+class ApiError(HTTPException):
+    """Ends a request with a status.
+
+    It is one of the framework's own, because that turns any other error into a 400 while it reads a body.
+    """
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.param, self.code = status, message, param, code
-
-    @property
-    def headers(self) -> dict[str, str]:
-        if self.status == 429:
-            return {"retry-after": str(BUSY_RETRY_S)}
-        return {"www-authenticate": "Bearer"} if self.status == 401 else {}
+        super().__init__(status, _one_line(message), HEADERS.get(status))
+        self.status, self.message = status, str(self.detail)
+        self.param, self.code = param and _one_line(param, 100), code
 
     def body(self) -> dict[str, Any]:
         kind, code = TYPES.get(self.status, ("invalid_request_error", None))
@@ -58,6 +62,13 @@ class ApiError(Exception):
 
     def response(self) -> JSONResponse:
         return JSONResponse(self.body(), self.status, self.headers)
+
+
+def _one_line(text: str, longest: int = MAX_MESSAGE) -> str:
+    """Without line breaks and what else can't be printed; the middle of a long text is left out."""
+    if len(text) > longest:
+        text = text[: longest // 2] + " ... " + text[5 - longest // 2 :]
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def told(error: BaseException) -> ApiError:
@@ -81,7 +92,17 @@ def told(error: BaseException) -> ApiError:
             return ApiError(422, str(error))
         case AuricleError():
             return ApiError(500, str(error))
-    return ApiError(500, "this is a fault of ours; the server's log has its traceback")
+    return ApiError(500, "this is a fault of ours; the server's log says where")
+
+
+def log_failure(error: BaseException, **fields: Any) -> None:
+    """Where a fault of ours came from: the kind of error and the lines it passed, but never its message.
+
+    A message may quote what it could not deal with, and logs have no text and no sound in them.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno} {frame.name}" for frame in frames]
+    log.logger.error("failure", extra={"fields": {**fields, "error": type(error).__name__, "at": " > ".join(lines)}})
 
 
 def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
@@ -90,9 +111,8 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     where = [str(step) for step in first["loc"] if step not in ("body", "query", "path", "header")]
     param = ".".join(step for step in where if step not in TAGS and not step.startswith("list[")) or None
     said = str(first["msg"]).replace("Value error, ", "")
-    if first["type"] == "json_invalid":
-        said = f"the body is no JSON ({first.get('ctx', {}).get('error', 'it breaks off')}): send a JSON object"
-        param = None
+    if first["loc"] == ("body",):
+        said = "the body is no JSON object: send one" if first["type"] != "missing" else "the body is empty: send JSON"
     elif first["type"] == "extra_forbidden":
         said = "there is no such field here: leave it out"
     text = f"{param}: {said}" if param else said

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -13,17 +14,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auricle.server import log
-from auricle.server.failures import CLIENT_GONE, ApiError, told
+from auricle.server.failures import CLIENT_GONE, ApiError, log_failure, told
 from auricle.server.metrics import Metrics
 from auricle.server.settings import Settings
 
 OPEN = ("/", "/health", "/health/live", "/health/ready")  # need no key; nor does the page's folder
 PAGE = "/page/"
+LINGER_S = 5.0  # for how long the rest of a body is taken in and thrown away, so that its sender reads the refusal
+SLOW_LINGER_S = 0.5  # when it was refused for being slow
 KEY_PROTOCOL = "openai-insecure-api-key."  # how browsers send a key with a WebSocket
-
-
-class TooLarge(Exception):
-    """A body that went past its limit while it came in."""
 
 
 class Gate:
@@ -76,7 +75,9 @@ class _Exchange:
         self.begun = time.perf_counter()
         self.status: int | None = None
         self.taken = 0  # bytes of the body
-        self.whole = False  # the body has come
+        # The body has come, or there is none.
+        self.whole = Headers(scope=scope).get("content-length", "0") == "0" and not _is_chunked(scope)
+        self.linger_s = LINGER_S
         self.id = uuid.uuid4().hex
         self.record: dict[str, Any] = {}
         scope.setdefault("state", {})["record"] = self.record
@@ -87,15 +88,10 @@ class _Exchange:
                 await refusal.response()(self.scope, self._receive, self.send)
             else:
                 await self.gate.app(self.scope, self.receive, self.send)
-        except TooLarge:
-            await self._end(self.gate.too_large())
-        except TimeoutError:
-            wait = self.gate.settings.body_timeout_s
-            await self._end(ApiError(408, f"the request's body did not go on for {wait:g} s: send it in one go"))
         except Exception as error:
             failure = told(error)
             if failure.status >= 500:
-                log.logger.exception("failure", extra={"fields": {"id": self.id}})
+                log_failure(error, id=self.id)
             await self._end(failure)
         finally:
             self._count()
@@ -103,22 +99,47 @@ class _Exchange:
     async def receive(self) -> Message:
         if self.whole:
             return await self._receive()
-        message = await asyncio.wait_for(self._receive(), self.gate.settings.body_timeout_s)
-        if message["type"] == "http.request":
+        settings = self.gate.settings
+        left = settings.timeout_s - (time.perf_counter() - self.begun)
+        try:
+            message = await asyncio.wait_for(self._receive(), min(settings.body_timeout_s, left))
+        except TimeoutError as error:
+            raise self._too_slow(left) from error
+        if message["type"] == "http.disconnect":
+            self.record["status"] = CLIENT_GONE
+        else:
             self.taken += len(message.get("body", b""))
             self.whole = not message.get("more_body", False)
-            if self.taken > self.gate.settings.max_request_bytes:
-                raise TooLarge
+            if self.taken > settings.max_request_bytes:
+                raise self.gate.too_large()
         return message
+
+    def _too_slow(self, left: float) -> ApiError:
+        self.linger_s = SLOW_LINGER_S
+        wait, whole = self.gate.settings.body_timeout_s, self.gate.settings.timeout_s
+        what = f"did not go on for {wait:g} s" if wait < left else f"was not there after {whole:g} s"
+        return ApiError(408, f"the request's body {what}: send it in one go")
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             extra = [(b"x-request-id", self.id.encode())]
-            if not self.whole and self.status >= 400 and self.scope["method"] != "GET":
+            if not self.whole and self.status >= 400:
                 extra.append((b"connection", b"close"))  # the rest of the body is not read
             message["headers"] = [*message.get("headers", []), *extra]
+        elif not self.whole and not message.get("more_body", False) and (self.status or 0) >= 400:
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        """Reads on behind a refusal: a connection closed on a client that still sends loses what it was told."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.linger_s):
+                while (message := await self._receive()).get("more_body", False):
+                    pass
+                self.whole = message["type"] == "http.request"
 
     async def _end(self, failure: ApiError) -> None:
         """Answers with a failure, if nothing was answered yet."""
@@ -143,6 +164,10 @@ class _Exchange:
             seconds=round(seconds, 4),
             **self.record,
         )
+
+
+def _is_chunked(scope: Scope) -> bool:
+    return "transfer-encoding" in Headers(scope=scope)
 
 
 async def deny(failure: ApiError, scope: Scope, receive: Receive, send: Send) -> None:

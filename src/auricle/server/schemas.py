@@ -95,11 +95,16 @@ class ResponseFormat(Body):
     json_schema: JsonSchema | None = None
 
 
+Stop = Annotated[str, Field(max_length=1000)]
+Regex = Annotated[str, Field(max_length=10_000)]
+Choices = Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(min_length=1, max_length=10_000)]
+
+
 class StructuredOutputs(Body):
     """As vLLM has it."""
 
-    choice: list[str] | None = None
-    regex: str | None = None
+    choice: Choices | None = None
+    regex: Regex | None = None
 
 
 class StreamOptions(Body):
@@ -117,14 +122,14 @@ class ChatRequest(Body):
     temperature: Annotated[float | None, Field(ge=0, le=100, description="0, the default, is greedy.")] = None
     top_p: Annotated[float | None, Field(gt=0, le=1)] = None
     n: Annotated[int | None, Field(ge=1)] = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: Annotated[int | None, Field(ge=0, lt=2**63)] = None
     logprobs: bool | None = False
     top_logprobs: Annotated[int | None, Field(ge=0, le=20)] = None
     response_format: ResponseFormat | None = None
     # Ours: as in `auricle.Sampling` and `Ask`.
-    choices: Annotated[list[str] | None, Field(description="Ours: the answer is one of these.")] = None
-    regex: Annotated[str | None, Field(description="Ours: the answer matches it as a whole.")] = None
+    choices: Annotated[Choices | None, Field(description="Ours: the answer is one of these.")] = None
+    regex: Annotated[Regex | None, Field(description="Ours: the answer matches it as a whole.")] = None
     structured_outputs: Annotated[StructuredOutputs | None, Field(description="The same, as vLLM spells it.")] = None
     top_k: Annotated[int | None, Field(ge=0, lt=2**31, description="Ours: 0 keeps all tokens.")] = None
     min_p: Annotated[float | None, Field(ge=0, lt=1)] = None
@@ -145,6 +150,9 @@ class ChatRequest(Body):
     logit_bias: Annotated[dict[str, float] | None, Field(max_length=0)] = None
     tools: Annotated[list[Any] | None, Field(max_length=0)] = None
     tool_choice: Literal["none", "auto"] | None = None
+
+
+Question = Annotated[str, Field(max_length=100_000)]
 
 
 class SoundInput(Body):
@@ -169,14 +177,15 @@ class EmbeddingRequest(SoundInput):
     stage: Stage = "encoder"
     layers: str | int | list[int] = "-1"
     pooling: Annotated[str, Field(description="mean, max, last, none or window=SECONDS")] = "mean"
-    prompt: str | None = None
+    prompt: Question | None = None
     order: Order | None = None
     overlap: Annotated[float, Field(ge=0, le=1e6)] = 5.0
 
 
 class ClassificationRequest(SoundInput):
     labels: Annotated[
-        list[str] | None, Field(description="To choose from; a model with labels of its own needs none.")
+        list[Annotated[str, Field(max_length=1000)]] | None,
+        Field(max_length=1000, description="To choose from; a model with labels of its own needs none."),
     ] = None
-    question: str | None = None
+    question: Question | None = None
     order: Order | None = None

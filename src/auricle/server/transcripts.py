@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from threading import Event
@@ -10,32 +11,25 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.datastructures import FormData
 
 from auricle.api import Model
+from auricle.server.bodies import Route
 from auricle.server.captions import srt, vtt
 from auricle.server.events import events, watched
 from auricle.server.failures import ApiError
 from auricle.server.languages import language_name
 from auricle.server.service import Service, service_of
-from auricle.server.sounds import from_bytes
+from auricle.server.sounds import Sounds
 from auricle.types import Audio, Transcript, TranscriptPart, TranscriptSegment
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 Format = Literal["json", "text", "srt", "vtt", "verbose_json"]
 CAPTION_S = 8.0  # a caption is at most so long: what a person reads at a glance
-FIELDS = (
-    "file",
-    "model",
-    "language",
-    "prompt",
-    "response_format",
-    "temperature",
-    "stream",
-    "timestamp_granularities[]",
-    "include[]",
-    "chunking_strategy",
-)
+FIELDS = {"file", "model", "language", "prompt", "response_format", "temperature"}
+LISTS = {"timestamp_granularities[]", "include[]"}  # which may stand there more than once
+OF_TRANSCRIPTIONS = {"stream", "chunking_strategy", *LISTS}
 
 File_ = Annotated[UploadFile, File(description="A sound in any container and codec, of any length that is allowed.")]
 ModelName = Annotated[str, Form()]
@@ -43,7 +37,9 @@ Language = Annotated[str, Form(max_length=64, description="A code such as en, or
 Prompt = Annotated[str, Form(description="Must be empty: the models here take no hints.")]
 Wanted = Annotated[Format, Form()]
 Temperature = Annotated[float, Form(ge=0, le=100)]
-Granularities = Annotated[list[str], Form(alias="timestamp_granularities[]")]
+Granularities = Annotated[list[Literal["segment", "word"]], Form(alias="timestamp_granularities[]")]
+Include = Annotated[list[str], Form(alias="include[]", description="Must be empty: see /v1/chat/completions.")]
+Chunking = Annotated[Literal["auto"], Form(description="Long sounds are always cut at pauses.")]
 
 
 @router.post("/v1/audio/transcriptions", response_model=None)
@@ -57,24 +53,23 @@ async def transcribe(
     temperature: Temperature = 0.0,
     stream: Annotated[bool, Form()] = False,
     granularities: Granularities = [],  # noqa: B006 - FastAPI copies it
+    include: Include = [],  # noqa: B006
+    chunking_strategy: Chunking = "auto",
 ) -> Response:
     """Writes down what is said."""
-    job = await _read(request, file, model, prompt, language_name(language), response_format, temperature)
+    if include:
+        raise ApiError(422, "transcripts come without log probabilities: leave include out", param="include")
     if "word" in granularities:
         raise ApiError(
             422,
             "no model here knows the times of words: leave timestamp_granularities out, or ask for segment",
             param="timestamp_granularities",
         )
-    if set(granularities) - {"segment"}:
-        raise ApiError(400, "timestamp_granularities must be segment", param="timestamp_granularities")
-    if stream:
-        if response_format not in ("json", "text"):
-            raise ApiError(
-                400, f"a stream has no {response_format}: leave response_format out", param="response_format"
-            )
-        return await events(request, job.stream, ahead=1)
-    return await job.answer(request)
+    if stream and response_format not in ("json", "text"):
+        raise ApiError(400, f"a stream has no {response_format}: leave response_format out", param="response_format")
+    _check_fields(await request.form(), FIELDS | OF_TRANSCRIPTIONS)
+    job = await _read(request, file, model, prompt, language_name(language), response_format, temperature)
+    return await events(request, job.stream, ahead=1) if stream else await job.answer(request)
 
 
 @router.post("/v1/audio/translations", response_model=None)
@@ -88,6 +83,7 @@ async def translate(
     temperature: Temperature = 0.0,
 ) -> Response:
     """Writes down in English what is said in another language."""
+    _check_fields(await request.form(), FIELDS)
     spoken = language_name(language) if language else None
     job = await _read(request, file, model, prompt, spoken, response_format, temperature, translate=True)
     return await job.answer(request)
@@ -106,18 +102,24 @@ async def _read(
 ) -> _Job:
     service = service_of(request)
     model = service.check_name(name)
-    known = {*FIELDS} - ({"stream", "timestamp_granularities[]"} if translate else set())
-    unknown = {*(await request.form()).keys()} - known
-    if unknown:
-        raise ApiError(400, f"{min(unknown)[:40]}: there is no such field here: leave it out", param=min(unknown)[:40])
     if prompt.strip():
         raise ApiError(422, "prompt is given, and the models here take no hints: leave it out", param="prompt")
     if not model.backend.hears:
         raise ApiError(422, f"{name} has no audio tower and can't hear: use a model that does", param="model")
     service.check_room()
     content = await file.read()
-    audio = await service.decode(partial(from_bytes, content, "file", service.settings))
+    audio = await service.decode(partial(Sounds(service.settings).from_bytes, content, "file"))
     return _Job(service, model, audio, language, form, temperature, translate)
+
+
+def _check_fields(form: FormData, known: set[str]) -> None:
+    """Refuses what is not known, and what is given twice: the framework would pass over one of two sounds."""
+    counts = Counter(name for name, _ in form.multi_items())
+    for name, count in counts.items():
+        if name not in known:
+            raise ApiError(400, f"{name}: there is no such field here: leave it out", param=name)
+        if count > 1 and name not in LISTS:
+            raise ApiError(400, f"{name} is given {count} times: send one a request", param=name)
 
 
 class _Job:

@@ -14,14 +14,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from auricle.api import Model
+from auricle.server.bodies import Route
 from auricle.server.events import watched
 from auricle.server.failures import ApiError
 from auricle.server.schemas import ClassificationRequest, EmbeddingRequest, SoundInput
 from auricle.server.service import Service, service_of
-from auricle.server.sounds import from_base64
+from auricle.server.sounds import Sounds
 from auricle.types import Audio, Embedding, Labels
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 @router.post("/v1/audio/embeddings", response_model=None)
@@ -85,7 +86,8 @@ async def _read(body: SoundInput, request: Request) -> tuple[Service, Model, lis
     service.check_room()
 
     def read() -> list[Audio]:
-        return [from_base64(data, f"input.{number}", settings) for number, data in enumerate(given)]
+        sounds = Sounds(settings)
+        return [sounds.from_base64(data, f"input.{number}") for number, data in enumerate(given)]
 
     return service, model, await service.decode(read)
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
@@ -28,8 +27,10 @@ import numpy as np
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from auricle.errors import OptionError, SoundError, TooLongError
+from auricle.errors import SoundError
 from auricle.sound.claims import Claim, is_cut_off, looks_like, read_claim
+from auricle.sound.limits import VALUES_PER_S
+from auricle.sound.limits import Limits as Limits  # decoding is where it is looked for
 from auricle.sound.samples import (
     MAX_PEAK,
     SAMPLE_FORMATS,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 MAX_GAP_S = 0.25  # between packets; clocks of live recordings jitter by less
 MAX_FLAC_GAP_S = 0.001  # its frames are numbered by their samples
+LOOK_AFTER_S = 20.0  # of sound decoded; then the rest is measured by its packets before any more is
 
 # Containers that hold sound. Playlists and scripts (HLS, concat, ...) are left out on purpose: they make FFmpeg open
 # other files and addresses, which a file from a stranger must not do.
@@ -60,20 +62,6 @@ CONTAINERS = (
 )
 FORMATS = "wav, mp3, flac, ogg, m4a, webm, or a video with sound"
 MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # between and after the frames of joined or tagged files
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much is decoded at most; checked against what a file claims, and again while it is read."""
-
-    max_seconds: float = 3600.0
-    max_bytes: int = 2 << 30  # of the encoded sound
-
-    def __post_init__(self) -> None:
-        if not 0 < self.max_seconds < math.inf:
-            raise OptionError(f"max_seconds is {self.max_seconds}; it must be a number of seconds above 0")
-        if self.max_bytes < 1:
-            raise OptionError(f"max_bytes is {self.max_bytes}; it must be at least 1")
 
 
 def decode(
@@ -103,11 +91,17 @@ def decode(
     with open_source(source, limits.max_bytes, name) as opened, _open_container(opened) as container:
         stream = _audio_stream(container, opened)
         claim = read_claim(opened, container, stream)
-        if claim.seconds is not None and claim.seconds > limits.max_seconds:
-            raise _too_long(opened.name, f"is {claim.seconds:,.2f} s long", limits)
+        if claim.seconds is not None:
+            if claim.seconds > limits.max_seconds:
+                raise limits.too_long(opened.name, claim.seconds)
+            limits.check_values(opened.name, claim.seconds * _values_per_s(stream))
         mixed = _Mixed(opened.name, rate, limits)
+        measured = not opened.seekable()
         for frame in _frames(container, stream, opened, claim, mixed):
             mixed.add(frame)
+            if not measured and (mixed.seconds > LOOK_AFTER_S or mixed.values > LOOK_AFTER_S * VALUES_PER_S):
+                measured = True
+                _check_packets(opened, limits)
         if is_cut_off(opened, container, claim, mixed.seconds):
             _raise_cut_off(opened.name, claim, mixed.seconds)
         return Audio(mixed.finish(), rate, opened.name)
@@ -151,6 +145,7 @@ class _Mixed:
         self._parts: list[NDArray[np.float32]] = []
         self._resampler: Any = None
         self._source_rate = 0
+        self.values = 0  # taken in, of all channels
         self._samples = 0  # taken in at `_source_rate`
         self._earlier_s = 0.0  # taken in at other rates, in seconds
         self._not_finite = 0
@@ -170,8 +165,11 @@ class _Mixed:
             self._change_rate(rate)
         before = self._samples
         self._samples += channels.shape[1]
-        if self._limits is not None and self.seconds > self._limits.max_seconds:
-            raise _too_long(self._name, f"goes on after {self._limits.max_seconds:,g} s", self._limits)
+        self.values += channels.size
+        if self._limits is not None:
+            if self.seconds > self._limits.max_seconds:
+                raise self._limits.too_long(self._name)
+            self._limits.check_values(self._name, self.values)
         peak = float(np.abs(channels).max(initial=0.0))
         if not math.isfinite(peak):
             self._note_not_finite(channels, before)
@@ -259,6 +257,33 @@ def _audio_stream(container: InputContainer, source: Source) -> AudioStream:
     return stream
 
 
+def _check_packets(source: Source, limits: Limits) -> None:
+    """Refuses what is too long by the lengths of its packets: to read them is tens of times faster than to decode them.
+
+    A header may lie or say nothing, and hours of silence are a small file. Where packets don't tell their length, or
+    are damaged, decoding comes to the limit or to the damage by itself.
+    """
+    position = source.tell()
+    source.seek(0)
+    try:
+        with _open_container(source) as container:
+            stream = _audio_stream(container, source)
+            seconds = 0.0
+            for packet in container.demux(stream):
+                seconds += float(packet.duration or 0) * float(packet.time_base or 0)
+                if seconds > 1.01 * limits.max_seconds + 1.0:  # what is trimmed at either end is not sound
+                    raise limits.too_long(source.name)
+                limits.check_values(source.name, (seconds / 1.01 - 1.0) * _values_per_s(stream))
+    except av.error.FFmpegError:
+        return
+    finally:
+        source.seek(position)
+
+
+def _values_per_s(stream: AudioStream) -> int:
+    return (stream.rate or 0) * (stream.channels or 0)
+
+
 def _codec_name(stream: Any) -> str:
     return f"{stream.codec_context.name} {stream.type}" if stream.codec_context else str(stream.type)
 
@@ -325,10 +350,6 @@ def _channels(frame: AudioFrame, name: str) -> NDArray[np.floating[Any]]:
     else:
         values = np.frombuffer(planes[0], dtype, frame.samples * count).reshape(frame.samples, count).T
     return scaled(values, kind)
-
-
-def _too_long(name: str, how_long: str, limits: Limits) -> TooLongError:
-    return TooLongError(f"{name} {how_long}; the limit is {limits.max_seconds:,g} s: cut it, or raise max_seconds")
 
 
 def _raise_damaged(name: str, claim: Claim, seconds: float) -> NoReturn:
