@@ -49,7 +49,7 @@ class Served:
 
     def metric(self, name: str) -> float:
         """A number of /metrics, over all its labels."""
-        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{name}[ {{]", line)]
+        lines = [line for line in self.get("/metrics")[1].splitlines() if re.match(rf"{re.escape(name)}[ {{]", line)]
         assert lines, f"/metrics has no {name}"
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 

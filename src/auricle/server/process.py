@@ -60,8 +60,7 @@ class Process(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=30,
                 ws_max_size=4 << 20,
-                # asyncio takes in as many connections at a time: one, so that processes share a burst of them
-                backlog=1 if shared else WAITING,
+                backlog=WAITING,
             )
         )
         self.settings, self.service = settings, app.state.service
@@ -93,8 +92,6 @@ class Process(uvicorn.Server):
         if self.should_exit:
             return
         await super().startup(sockets)
-        for listening in self._sockets:
-            listening.listen(WAITING)  # `backlog` was for asyncio only
 
     async def on_tick(self, counter: int) -> bool:
         if self._shared and counter % 10 == 0:
