@@ -12,7 +12,8 @@ import openai
 import pytest
 
 import auricle
-from auricle.server.realtime import hearing
+from auricle.server.realtime import connection, hearing
+from auricle.server.realtime.connection import Connection
 from auricle.server.settings import Settings
 from auricle.sound.endpoint import open_detector
 from tests.server.conftest import EXAMPLES, running
@@ -318,3 +319,36 @@ class TestDetection:
         seconds = [event.usage.seconds for event in events if event.type == f"{TRANSCRIPT}.completed"]
         assert max(seconds) <= 2.0
         assert sum(seconds) > len(sound) / 24_000 - 0.5  # nothing that was said is lost between turns
+
+
+def test_the_example_of_the_page(server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (EXAMPLES.parent / "docs/realtime.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    code = code.replace("http://localhost:8000", server).replace('"examples/', f'"{EXAMPLES}/')
+    exec(compile(code, "realtime.md", "exec"), {})
+    assert capsys.readouterr().out == GREEN_COAT
+
+
+def test_no_more_is_read_than_may_wait(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing of it is lost."""
+    most = 0
+
+    class Counting(asyncio.Queue[Any]):
+        def _put(self, item: Any) -> None:
+            nonlocal most
+            super()._put(item)
+            most = max(most, self.qsize())
+
+    def begin(self: Connection, *given: Any) -> None:
+        original(self, *given)
+        self._messages = Counting()
+
+    original = Connection.__init__
+    monkeypatch.setattr(Connection, "__init__", begin)
+    monkeypatch.setattr(connection, "MAX_WAITING", 10_000)  # an append has 6,400 characters
+    with talking(server, "transcription", audio=by_hand()) as opened:
+        append(opened, np.concatenate([pcm("sentence.wav"), silence(8)]))
+        opened.input_audio_buffer.commit()
+        completed = one(until(opened, f"{TRANSCRIPT}.completed"), f"{TRANSCRIPT}.completed")
+    assert completed.usage.seconds > 9.6
+    assert 2 <= most <= 3  # of nearly a hundred

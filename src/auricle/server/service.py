@@ -45,6 +45,7 @@ class Service:
         self._decoding = ThreadPoolExecutor(DECODERS, "decode")
         self.sessions = 0  # of /v1/realtime that are open
         self.stopping = asyncio.Event()  # set when the process is asked to end: sessions finish what they answer
+        self._listening = 0  # things that sessions compute
         self._live = ThreadPoolExecutor(max(1, LIVE * settings.max_sessions), "live")
 
     # --- loading
@@ -103,6 +104,11 @@ class Service:
     def running(self) -> int:
         return min(self._taken, self.settings.max_running)
 
+    @property
+    def computing(self) -> int:
+        """Threads at work, of requests and of realtime sessions."""
+        return self._taken + self._listening
+
     def check_room(self, places: int = 1) -> None:
         """Refuses what would find no room, before its sound is decoded."""
         if self._taken + places > self._places:
@@ -114,7 +120,7 @@ class Service:
 
     async def live(self, work: Callable[[], T]) -> T:
         """Runs what a realtime session hears. It has a thread for itself: what was said can't be said again later."""
-        return await asyncio.get_running_loop().run_in_executor(self._live, work)
+        return await self._in_live(work)
 
     async def stream(
         self, begin: Callable[[], Iterator[T]], cancel: threading.Event, *, live: bool = False
@@ -142,10 +148,11 @@ class Service:
             else:
                 give(_Ended())
 
-        running = loop.run_in_executor(self._live if live else self._answering, work)
-        if not live:
+        if live:
+            self._in_live(work)
+        else:
             self._taken += 1
-            running.add_done_callback(lambda _: self._leave())
+            loop.run_in_executor(self._answering, work).add_done_callback(lambda _: self._leave())
         item: T | _Ended | None = None
         try:
             while not isinstance(item := await queue.get(), _Ended):
@@ -170,8 +177,17 @@ class Service:
         items = [item async for item in self.stream(only_last, cancel)]
         return items[0]
 
+    def _in_live(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        self._listening += 1
+        running = asyncio.get_running_loop().run_in_executor(self._live, work)
+        running.add_done_callback(lambda _: self._rest())
+        return running
+
     def _leave(self) -> None:
         self._taken -= 1
+
+    def _rest(self) -> None:
+        self._listening -= 1
 
     async def close(self) -> None:
         """Ends the threads; what runs has ended before, or had its time."""

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from starlette.types import Message
 
 from auricle.server.failures import ApiError
 from auricle.server.realtime.hearing import Happening, Hearing, Started
@@ -19,6 +20,7 @@ from auricle.server.realtime.turns import Partial, Turn
 from auricle.server.realtime.wire import check_event, read_event, read_samples
 from auricle.server.service import Service
 
+MAX_WAITING = 16_000_000  # characters of messages that are read ahead: 4 minutes of sound at 24 kHz
 GOODBYE_S = 2.0  # for the last words to a client that may not read them
 GOING_AWAY, POLICY = 1001, 1008  # codes of RFC 6455
 
@@ -32,6 +34,10 @@ class Connection:
         self._config = Config(kind)
         self._turns = self._errors = 0
         self._hearing = self._new_hearing(0.0)
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._waiting = 0  # their size
+        self._room = asyncio.Event()  # whether more is read
+        self._room.set()
         self._expires = int(time.time() + service.settings.session_s)
         self._turn: Turn | None = None  # the last that was committed, until it is answered
         self._last_item: str | None = None
@@ -40,18 +46,21 @@ class Connection:
 
     async def run(self) -> None:
         """Until one of the sides leaves."""
-        leaving = asyncio.create_task(self._leave())
+        limit_s = self._service.settings.session_s
+        tasks = {asyncio.create_task(work()) for work in (self._read_all, self._take_all, self._leave)}
         try:
-            async with asyncio.timeout(self._service.settings.session_s):
-                await self._take_all()
+            done, _ = await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                text = f"the session has lasted {limit_s:g} s, which is the limit: open another"
+                await self._say_goodbye(POLICY, ApiError(408, text, code="session_expired"))
+            for task in done:
+                await task  # raises what it has raised
         except WebSocketDisconnect:
             pass
-        except TimeoutError:
-            limit = f"the session has lasted {self._service.settings.session_s:g} s, which is the limit: open another"
-            await self._say_goodbye(POLICY, ApiError(408, limit, code="session_expired"))
         finally:
-            leaving.cancel()
             self._let_go()
+            for task in tasks:
+                task.cancel()
 
     async def send(self, kind: str, **values: Any) -> None:
         """Sends an event.
@@ -75,10 +84,22 @@ class Connection:
 
     # --- the life of a connection
 
+    async def _read_all(self) -> None:
+        """Reads ahead, up to a limit: a client that isn't read from gets no answer to its pings, and leaves."""
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            self._messages.put_nowait(message)
+            self._waiting += _size(message)
+            if self._waiting > MAX_WAITING:
+                self._room.clear()
+            await self._room.wait()
+
     async def _take_all(self) -> None:
         await self.send("session.created", session=self._session())
-        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
-            event_id = None
+        while True:
+            message, event_id = await self._messages.get(), None
+            self._waiting -= _size(message)
+            if self._waiting <= MAX_WAITING:
+                self._room.set()
             try:
                 event = read_event(message)
                 event_id = event.get("event_id")
@@ -251,6 +272,10 @@ class Connection:
 
     def _session(self) -> dict[str, Any]:
         return {"id": self._id, "expires_at": self._expires, **self._config.shown(self._service.settings.model)}
+
+
+def _size(message: Message) -> int:
+    return len(message.get("text") or message.get("bytes") or "")
 
 
 def _try_out(service: Service, config: Config) -> None:

@@ -17,7 +17,7 @@ from auricle.server.schemas import Body
 from auricle.server.settings import Settings
 
 INSTRUCTIONS = "Answer what the speaker says."  # told in `session.created`; a client sends its own
-MAX_INSTRUCTIONS = 100_000  # characters; whether they fit the model's context is found out when they are read
+MAX_INSTRUCTIONS = 10_000  # characters: they are read in one go, and everybody waits
 Kind = Literal["realtime", "transcription"]
 
 
