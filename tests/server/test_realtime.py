@@ -12,8 +12,7 @@ import openai
 import pytest
 
 import auricle
-from auricle.server.realtime import connection, hearing
-from auricle.server.realtime.connection import Connection
+from auricle.server.realtime import hearing, wire
 from auricle.server.settings import Settings
 from auricle.sound.endpoint import open_detector
 from tests.server.conftest import EXAMPLES, running
@@ -339,13 +338,13 @@ def test_no_more_is_read_than_may_wait(server: str, monkeypatch: pytest.MonkeyPa
             super()._put(item)
             most = max(most, self.qsize())
 
-    def begin(self: Connection, *given: Any) -> None:
+    def begin(self: wire.Wire, *given: Any) -> None:
         original(self, *given)
         self._messages = Counting()
 
-    original = Connection.__init__
-    monkeypatch.setattr(Connection, "__init__", begin)
-    monkeypatch.setattr(connection, "MAX_WAITING", 10_000)  # an append has 6,400 characters
+    original = wire.Wire.__init__
+    monkeypatch.setattr(wire.Wire, "__init__", begin)
+    monkeypatch.setattr(wire, "MAX_WAITING", 10_000)  # an append has 6,400 characters
     with talking(server, "transcription", audio=by_hand()) as opened:
         append(opened, np.concatenate([pcm("sentence.wav"), silence(8)]))
         opened.input_audio_buffer.commit()

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
-from starlette.types import Message
 
 from auricle.server.failures import ApiError
 from auricle.server.realtime.hearing import Happening, Hearing, Started
-from auricle.server.realtime.replies import TRANSCRIPTION, Response, Transcription, failure_of, new_id
+from auricle.server.realtime.replies import TRANSCRIPTION, Response, Transcription, failure_of
 from auricle.server.realtime.session import Config, Kind, read_update
 from auricle.server.realtime.turns import Partial, Turn
-from auricle.server.realtime.wire import check_event, read_event, read_samples
+from auricle.server.realtime.wire import Wire, check_event, new_id, read_event, read_samples
 from auricle.server.service import Service
 
-MAX_WAITING = 16_000_000  # characters of messages that are read ahead: 4 minutes of sound at 24 kHz
 GOODBYE_S = 2.0  # for the last words to a client that may not read them
 GOING_AWAY, POLICY = 1001, 1008  # codes of RFC 6455
 
@@ -29,15 +26,11 @@ class Connection:
     """An open connection. Its events are taken one by one; what it answers comes in between."""
 
     def __init__(self, service: Service, socket: WebSocket) -> None:
-        self._service, self._socket, self._id = service, socket, new_id("sess")
+        self._service, self._wire, self._id = service, Wire(socket), new_id("sess")
         kind: Kind = "transcription" if socket.query_params.get("intent") == "transcription" else "realtime"
         self._config = Config(kind)
         self._turns = self._errors = 0
         self._hearing = self._new_hearing(0.0)
-        self._messages: asyncio.Queue[Message] = asyncio.Queue()
-        self._waiting = 0  # their size
-        self._room = asyncio.Event()  # whether more is read
-        self._room.set()
         self._expires = int(time.time() + service.settings.session_s)
         self._turn: Turn | None = None  # the last that was committed, until it is answered
         self._last_item: str | None = None
@@ -47,7 +40,7 @@ class Connection:
     async def run(self) -> None:
         """Until one of the sides leaves."""
         limit_s = self._service.settings.session_s
-        tasks = {asyncio.create_task(work()) for work in (self._read_all, self._take_all, self._leave)}
+        tasks = {asyncio.create_task(work()) for work in (self._wire.read_ahead, self._take_all, self._leave)}
         try:
             done, _ = await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not done:
@@ -62,21 +55,10 @@ class Connection:
             for task in tasks:
                 task.cancel()
 
-    async def send(self, kind: str, **values: Any) -> None:
-        """Sends an event.
-
-        Raises:
-            WebSocketDisconnect: the client has left, or was sent away.
-        """
-        try:
-            await self._socket.send_text(json.dumps({"type": kind, "event_id": new_id("event"), **values}))
-        except RuntimeError as error:  # what the framework says when the connection was closed on our side
-            raise WebSocketDisconnect(1006) from error
-
     async def fail(self, failure: ApiError, event: str | None = None) -> None:
         """Tells an error; the connection goes on. `event`: the id of the client's event that has caused it."""
         self._errors += 1
-        await self.send("error", error={**failure.body()["error"], "event_id": event})
+        await self._wire.send("error", error={**failure.body()["error"], "event_id": event})
 
     def account(self) -> dict[str, Any]:
         """For the log: what came of it, and nothing of what was said."""
@@ -84,22 +66,10 @@ class Connection:
 
     # --- the life of a connection
 
-    async def _read_all(self) -> None:
-        """Reads ahead, up to a limit: a client that isn't read from gets no answer to its pings, and leaves."""
-        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
-            self._messages.put_nowait(message)
-            self._waiting += _size(message)
-            if self._waiting > MAX_WAITING:
-                self._room.clear()
-            await self._room.wait()
-
     async def _take_all(self) -> None:
-        await self.send("session.created", session=self._session())
+        await self._wire.send("session.created", session=self._session())
         while True:
-            message, event_id = await self._messages.get(), None
-            self._waiting -= _size(message)
-            if self._waiting <= MAX_WAITING:
-                self._room.set()
+            message, event_id = await self._wire.next(), None
             try:
                 event = read_event(message)
                 event_id = event.get("event_id")
@@ -125,8 +95,8 @@ class Connection:
             async with asyncio.timeout(GOODBYE_S):
                 if failure is not None:
                     await self.fail(failure)
-                await self._socket.close(code, reason)
-        except (TimeoutError, RuntimeError, WebSocketDisconnect):
+                await self._wire.close(code, reason)
+        except (TimeoutError, WebSocketDisconnect):
             return  # it has left, or doesn't read
 
     def _let_go(self) -> None:
@@ -173,7 +143,7 @@ class Connection:
             await self._service.live(partial(_try_out, self._service, changed))
             self._config = changed
             self._hearing = self._new_hearing(self._hearing.seconds)
-        await self.send("session.updated", session=self._session())
+        await self._wire.send("session.updated", session=self._session())
 
     async def _append(self, event: dict[str, Any]) -> None:
         samples = read_samples(event.get("audio"), self._config.rate)
@@ -187,7 +157,7 @@ class Connection:
 
     async def _clear(self, event: dict[str, Any]) -> None:
         self._hearing.clear()
-        await self.send("input_audio_buffer.cleared")
+        await self._wire.send("input_audio_buffer.cleared")
 
     async def _create(self, event: dict[str, Any]) -> None:
         given = event.get("response")
@@ -217,16 +187,16 @@ class Connection:
         assert turn is not None, "what happens, happens in a turn"
         if isinstance(happening, Partial):
             values = {"delta": happening.delta, "auricle": {"partial": happening.text}}
-            await self.send(f"{TRANSCRIPTION}.delta", item_id=turn.item, content_index=0, **values)
+            await self._wire.send(f"{TRANSCRIPTION}.delta", item_id=turn.item, content_index=0, **values)
             return
         assert detection is not None, "nothing else happens without"
         at_ms = round(1000 * happening.at_s)
         if isinstance(happening, Started):
-            await self.send("input_audio_buffer.speech_started", audio_start_ms=at_ms, item_id=turn.item)
+            await self._wire.send("input_audio_buffer.speech_started", audio_start_ms=at_ms, item_id=turn.item)
             if self._response is not None and detection.interrupts:
                 self._response.give_up("turn_detected")
             return
-        await self.send("input_audio_buffer.speech_stopped", audio_end_ms=at_ms, item_id=turn.item)
+        await self._wire.send("input_audio_buffer.speech_stopped", audio_end_ms=at_ms, item_id=turn.item)
         if happening.full is not None:
             await self.fail(happening.full)
         await self._end_turn(asked=False)
@@ -247,13 +217,13 @@ class Connection:
             "status": "completed",
             "content": [{"type": "input_audio"}],
         }
-        await self.send("input_audio_buffer.committed", item_id=turn.item, previous_item_id=self._last_item)
+        await self._wire.send("input_audio_buffer.committed", item_id=turn.item, previous_item_id=self._last_item)
         for kind in ("added", "done"):
-            await self.send(f"conversation.item.{kind}", item=item, previous_item_id=self._last_item)
+            await self._wire.send(f"conversation.item.{kind}", item=item, previous_item_id=self._last_item)
         self._last_item, self._turn = turn.item, turn if turn.heard is not None else None
         if turn.written is not None:
             await self._done("transcription")
-            self._begin("transcription", Transcription(self._service, self.send, turn).run)
+            self._begin("transcription", Transcription(self._service, self._wire.send, turn).run)
 
     async def _respond(self) -> None:
         turn, self._turn = self._turn, None
@@ -261,7 +231,7 @@ class Connection:
             raise ApiError(
                 400, "there is no turn to be answered, or it was: append sound, then send input_audio_buffer.commit"
             )
-        self._response = Response(self._service, self.send, turn, self._config.max_tokens)
+        self._response = Response(self._service, self._wire.send, turn, self._config.max_tokens)
         self._last_item = self._response.item
         self._begin("response", self._response.run)
 
@@ -272,10 +242,6 @@ class Connection:
 
     def _session(self) -> dict[str, Any]:
         return {"id": self._id, "expires_at": self._expires, **self._config.shown(self._service.settings.model)}
-
-
-def _size(message: Message) -> int:
-    return len(message.get("text") or message.get("bytes") or "")
 
 
 def _try_out(service: Service, config: Config) -> None:

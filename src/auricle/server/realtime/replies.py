@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Awaitable
 from functools import partial
 from threading import Event
@@ -14,6 +13,7 @@ from fastapi import WebSocketDisconnect
 from auricle.server import log
 from auricle.server.failures import ApiError, told
 from auricle.server.realtime.turns import Turn, answered
+from auricle.server.realtime.wire import new_id
 from auricle.server.service import Service
 from auricle.types import Answer
 
@@ -23,10 +23,6 @@ TRANSCRIPTION = "conversation.item.input_audio_transcription"
 
 class Sender(Protocol):
     async def __call__(self, kind: str, **values: Any) -> None: ...
-
-
-def new_id(kind: str) -> str:
-    return f"{kind}_{uuid.uuid4().hex}"
 
 
 def failure_of(error: Exception) -> ApiError:

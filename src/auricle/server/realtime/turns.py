@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from auricle.errors import PromptError
 from auricle.server.failures import ApiError
 from auricle.server.languages import language_name
 from auricle.server.realtime.session import Config
+from auricle.server.realtime.wire import new_id
 from auricle.server.settings import Settings
 from auricle.sound.energy import RATE
 from auricle.types import Chunk
@@ -42,7 +42,7 @@ class Turn:
     """What is said until a pause or a commit, and the live sessions that hear it."""
 
     def __init__(self, model: Model, config: Config, settings: Settings) -> None:
-        self.item = f"item_{uuid.uuid4().hex}"
+        self.item = new_id("item")
         self.seconds = 0.0
         self.heard: Session | None = None  # gives the answer
         self.written: Session | None = None  # gives the transcript

@@ -1,15 +1,19 @@
-"""What comes in over a WebSocket: events as JSON, and sound in them as base64."""
+"""What goes over a WebSocket: events as JSON, and sound in them as base64."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
+from starlette.types import Message
 
 from auricle.server.failures import ApiError
 
@@ -22,6 +26,62 @@ FIELDS = {  # of each event that is taken, beside `type` and `event_id`
     "response.cancel": {"response_id"},
 }
 MAX_APPEND_S = 30.0  # of sound in one event
+MAX_WAITING = 16_000_000  # bytes of messages that are read ahead: 4 minutes of sound at 24 kHz
+OWN_SIZE = 500  # of a message, beside its text
+
+
+class Wire:
+    """A WebSocket that was accepted."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+        self._messages: asyncio.Queue[Message] = asyncio.Queue()
+        self._waiting = 0  # their bytes
+        self._room = asyncio.Event()  # whether more is read
+        self._room.set()
+
+    async def read_ahead(self) -> None:
+        """Until the client leaves: who isn't read from gets no answer to a ping, and takes us for dead."""
+        while (message := await self._socket.receive())["type"] != "websocket.disconnect":
+            self._messages.put_nowait(message)
+            self._waiting += _size(message)
+            if self._waiting > MAX_WAITING:
+                self._room.clear()
+            await self._room.wait()
+
+    async def next(self) -> Message:
+        """The next message, of those that `read_ahead` reads."""
+        message = await self._messages.get()
+        self._waiting -= _size(message)
+        if self._waiting <= MAX_WAITING:
+            self._room.set()
+        return message
+
+    async def send(self, kind: str, **values: Any) -> None:
+        """Sends an event.
+
+        Raises:
+            WebSocketDisconnect: the client has left, or was sent away.
+        """
+        try:
+            await self._socket.send_text(json.dumps({"type": kind, "event_id": new_id("event"), **values}))
+        except RuntimeError as error:  # what the framework says when the connection was closed on our side
+            raise WebSocketDisconnect(1006) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Says goodbye; errors as for `send`."""
+        try:
+            await self._socket.close(code, reason)
+        except RuntimeError as error:
+            raise WebSocketDisconnect(1006) from error
+
+
+def new_id(kind: str) -> str:
+    return f"{kind}_{uuid.uuid4().hex}"
+
+
+def _size(message: Message) -> int:
+    return OWN_SIZE + len(message.get("text") or message.get("bytes") or "")
 
 
 def read_event(message: Mapping[str, Any]) -> dict[str, Any]:
