@@ -17,14 +17,15 @@ from auricle.engine.request import Request, request_of
 from auricle.engine.scheduler import ROWS_IN_COMPANY, Scheduler
 from auricle.engine.score import AT_ONCE, ROWS, ScoreGoal
 from auricle.engine.store import Store
-from auricle.errors import AuricleError, CancelledError, DeadlineError, OptionError, PromptError
+from auricle.errors import AuricleError, CancelledError, DeadlineError, OptionError, PromptError, SoundError
 from auricle.models.family import Part, read_one
 from auricle.quant.quantize import quantize
-from auricle.types import ChoiceScore, Scores, Timings
+from auricle.types import ChoiceScore, Scheduling, Scores, Timings
 from tests.checkpoints import make_checkpoint
 from tests.engine.scripted import TellingFamily, asked, noise, request_for, together
 
 CLIP = noise(40_000)
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +321,17 @@ def test_an_error_of_one_score_is_not_the_others(model: Model) -> None:
     outcomes = together(*(partial(ask, choices) for choices in (["yes"], [""], ["no", "no"], ["no"])))
     assert [type(outcome) for outcome in outcomes] == [Scores, OptionError, OptionError, Scores]
     assert close(outcomes[3].choices[0].logprob, expected(model, "no"))
+
+
+def test_many_scores_are_those_of_each_and_errors_stand_in_their_place() -> None:
+    model = load("tiny", scheduling=Scheduling(max_running=4))
+    sounds = [ROOT / "examples" / name for name in ("sentence.wav", "piano.wav", "question.wav")]
+    asks = [(sound, "Is someone speaking?") for sound in sounds]
+    found = list(model.score_many([asks[0], (b"no sound", "What?"), *asks[1:]], ["Yes", "No"]))
+    assert isinstance(found[1], SoundError)
+    for ask, scores in zip(asks, [found[0], *found[2:]], strict=True):
+        assert isinstance(scores, Scores)
+        alone = load("tiny").score(ask[0], ["Yes", "No"], ask[1])
+        assert [one.logprob for one in scores.choices] == pytest.approx(
+            [one.logprob for one in alone.choices], abs=1e-5
+        )

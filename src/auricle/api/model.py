@@ -157,6 +157,21 @@ class Model:
         ask = ask_of(self.backend, [self._turn(audio, question, order)], cast("AskOptions", options))
         return self.backend.score(ask, choices)
 
+    def score_many(
+        self,
+        asks: Iterable[tuple[Sound | Sequence[Sound], str]],
+        choices: Sequence[str],
+        *,
+        order: Order | None = None,
+        **options: Unpack[TermOptions],
+    ) -> Iterator[Scores | AuricleError]:
+        """As `score`, of any number of `(audio, question)` pairs, several at a time; yields as `ask_many` does."""
+
+        def asking(audio: Sound | Sequence[Sound], question: str) -> Ask:
+            return ask_of(self.backend, [self._turn(audio, question, order)], cast("AskOptions", options))
+
+        return self.backend.score_many((partial(asking, audio, question) for audio, question in asks), choices)
+
     def classify(
         self,
         audio: Sound,

@@ -67,6 +67,11 @@ class Backend(Protocol):
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         """How likely each of these answers is."""
 
+    def score_many(
+        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
+    ) -> Iterator[Scores | AuricleError]:
+        """As `score`, of any number of requests, several at a time, in order; each is made when its turn is near."""
+
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         """A live session about an instruction; with `each_clip`, every clip is answered by itself."""
 

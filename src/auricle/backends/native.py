@@ -85,10 +85,13 @@ class NativeBackend:
         return None
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
-        self._require_whole("score")
-        request = request_of(self.family, ask, lambda prompt: ScoreGoal(self.family, choices, prompt.ids))
-        scores: Scores = self.scheduler.result(self.scheduler.submit(request))
+        scores: Scores = self.scheduler.result(self.scheduler.submit(self._scoring(lambda: ask, choices)))
         return scores
+
+    def score_many(
+        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
+    ) -> Iterator[Scores | AuricleError]:
+        return self.scheduler.many(partial(self._scoring, asking, choices) for asking in askings)
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         self._require_whole("listen")
@@ -122,6 +125,10 @@ class NativeBackend:
     def _require_whole(self, what: str) -> None:
         if self.encoder_only:
             raise OptionError(f"this model was loaded with encoder_only and can't {what}: load it whole, without that")
+
+    def _scoring(self, asking: Callable[[], Ask], choices: Sequence[str]) -> Request:
+        self._require_whole("score")
+        return request_of(self.family, asking(), lambda prompt: ScoreGoal(self.family, choices, prompt.ids))
 
     def _made(self, asking: Callable[[], Ask]) -> Request:
         return self._request(asking())

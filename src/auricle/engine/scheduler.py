@@ -25,7 +25,7 @@ from auricle.engine.request import Request, interrupted
 from auricle.engine.store import Store
 from auricle.errors import AuricleError, BusyError, CancelledError
 from auricle.models.family import Family, Part
-from auricle.types import Answer, Chunk, Scheduling
+from auricle.types import Chunk, Scheduling
 
 ROWS_ALONE = 512  # positions of a prompt that are read in a step when no answer is under way
 ROWS_IN_COMPANY = 64  # when one is: it waits for them, on a CPU about a millisecond each with E2B in int4
@@ -108,8 +108,8 @@ class Scheduler:
             pass
         return request.result
 
-    def many(self, makings: Iterable[Making]) -> Iterator[Answer | AuricleError]:
-        """Makes and answers requests, several at a time, and gives what came of each in order.
+    def many(self, makings: Iterable[Making]) -> Iterator[Any]:
+        """Makes and answers requests, several at a time, and gives the result of each in order, or its error.
 
         They are made when their turn is near, so that there may be any number of them, and wait while the queue is
         full. An error, also of the making, stands in its request's place and keeps none of the others from being
@@ -188,12 +188,11 @@ class Scheduler:
             self._retire()
             self._changed.notify_all()
 
-    def _outcome(self, one: Request | AuricleError) -> Answer | AuricleError:
+    def _outcome(self, one: Request | AuricleError) -> Any:
         if isinstance(one, AuricleError):
             return one
         try:
-            answer: Answer = self.result(one)
-            return answer
+            return self.result(one)
         except Exception as error:
             return _told(error)
 

@@ -72,6 +72,11 @@ class OpenaiBackend(Refusing):
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse("score answers", f"ask it with choices, or score where the weights are: {NATIVE}")
 
+    def score_many(
+        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
+    ) -> Iterator[Scores | AuricleError]:
+        self.refuse("score answers", f"ask it with choices, or score where the weights are: {NATIVE}")
+
     def provenance(self) -> dict[str, str | None]:
         """Which weights a server has, on what and in what numbers, it does not say."""
         return {"backend": f"openai {version('openai')}", "revision": None, "device": None, "dtype": None}

@@ -53,6 +53,17 @@ class TransformersBackend(Refusing):
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse("score answers", "choose an audio-text-to-text model")
 
+    def score_many(
+        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
+    ) -> Iterator[Scores | AuricleError]:
+        for asking in askings:
+            try:
+                scores = self.score(asking(), choices)
+            except AuricleError as error:
+                yield error
+            else:
+                yield scores
+
     def provenance(self) -> dict[str, str | None]:
         return {
             "backend": f"transformers {self.loaded.version}",
