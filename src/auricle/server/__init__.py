@@ -1,6 +1,6 @@
 """`auricle serve`: one loaded model behind the OpenAI API, and a page to try it on. Needs the `serve` extra.
 
 A request passes `gate.py` (key, size, time), is read by its route (`chat.py`, `transcripts.py`, `vectors.py`,
-`realtime.py`) into what `auricle.Model` takes, and is answered in a thread of its own (`service.py`). Many at a time
+`realtime/`) into what `auricle.Model` takes, and is answered in a thread of its own (`service.py`). Many at a time
 share every pass of the model, as they do in the library.
 """

@@ -31,6 +31,7 @@ MAX_MESSAGE = 500  # characters; what was given may be quoted, and may be of any
 TYPES = {
     400: ("invalid_request_error", None),
     401: ("authentication_error", "invalid_api_key"),
+    403: ("permission_error", "forbidden_origin"),
     404: ("invalid_request_error", "not_found"),
     405: ("invalid_request_error", "method_not_allowed"),
     408: ("timeout_error", "timeout"),

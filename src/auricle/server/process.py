@@ -60,6 +60,7 @@ class Process(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=30,
                 ws_max_size=4 << 20,
+                ws_ping_timeout=None,  # a client that isn't read from, because much waits, isn't gone
                 backlog=WAITING,
             )
         )
@@ -81,7 +82,7 @@ class Process(uvicorn.Server):
     @property
     def computing(self) -> bool:
         """Whether threads are at work that can't be told to end, such as one that loads a model."""
-        return self._loading.is_alive() or self.service.answering > 0
+        return self._loading.is_alive() or self.service.computing > 0
 
     # --- the steps of uvicorn.Server
 
@@ -113,7 +114,7 @@ class Process(uvicorn.Server):
         for connection in list(state.connections):
             connection.shutdown()
         end = time.monotonic() + CUT_S
-        while (state.connections or state.tasks or self.service.answering) and time.monotonic() < end:
+        while (state.connections or state.tasks or self.service.computing) and time.monotonic() < end:
             await self._pause()
         await self.lifespan.shutdown()
 
