@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -88,8 +89,13 @@ def damaged() -> Iterator[tuple[str, bytes]]:
     yield "doubles with NaN", written(_with(samples, np.nan), 16_000, "WAV", "DOUBLE")
 
 
-def endless() -> Iterator[tuple[str, bytes]]:
+@cache
+def endless() -> tuple[tuple[str, bytes], ...]:
     """Hours in a file of little: 413, without hours of work."""
+    return tuple(_endless())
+
+
+def _endless() -> Iterator[tuple[str, bytes]]:
     plain = {"write_xing": "0", "id3v2_version": "0"}
     yield "an mp3 without a header", _again(silence("mp3", "libmp3lame", plain, {}, 8000))
     yield "an adts aac", _again(silence("adts", "aac", {}, {}, 8000))
@@ -143,6 +149,7 @@ def repeated(container: str, muxer: dict[str, str], hours: float = HOURS) -> byt
     return out.getvalue()
 
 
+@cache
 def long_flac() -> bytes:
     return written(np.zeros(16_000 * 3600, np.int16), 16_000, "FLAC", "PCM_16")
 

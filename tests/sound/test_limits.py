@@ -31,11 +31,12 @@ def decoded_s(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     return lambda: seconds[0]
 
 
-@pytest.mark.parametrize(("name", "file"), bad_sounds.endless(), ids=lambda value: value if type(value) is str else "")
-def test_hours_are_refused_before_they_are_decoded(name: str, file: bytes, decoded_s: Callable[[], float]) -> None:
-    with pytest.raises(TooLongError, match=r"the limit is 600 s: cut it|bring it to a lower rate"):
-        decode(file, limits=MINUTES, name=name)
-    assert decoded_s() < 30.0
+def test_hours_are_refused_before_they_are_decoded(decoded_s: Callable[[], float]) -> None:
+    for name, file in bad_sounds.endless():
+        before = decoded_s()
+        with pytest.raises(TooLongError, match=f"{name} .*(the limit is 600 s: cut it|bring it to a lower rate)"):
+            decode(file, limits=MINUTES, name=name)
+        assert decoded_s() - before < 30.0, name
 
 
 def test_what_is_just_short_enough_is_heard() -> None:

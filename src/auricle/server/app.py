@@ -11,14 +11,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from auricle import __version__
 from auricle.errors import AuricleError
-from auricle.server import chat, log, realtime, transcripts, vectors
+from auricle.server import chat, log, openapi, realtime, transcripts, vectors
 from auricle.server.failures import ApiError, invalid, log_failure, told
 from auricle.server.gate import Gate
 from auricle.server.metrics import Metrics
@@ -34,21 +34,6 @@ PAGE_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
-}
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
-    for status, text in (
-        (400, "Malformed."),
-        (401, "No key."),
-        (404, "No such model."),
-        (405, "No such method."),
-        (408, "Took too long."),
-        (413, "Too large."),
-        (415, "No sound that can be decoded."),
-        (422, "Can't be done with this model."),
-        (429, "The queue is full."),
-        (503, "The model is being loaded."),
-    )
 }
 
 
@@ -73,7 +58,6 @@ def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
         title="Auricle",
         version=__version__,
         lifespan=lifespan,
-        responses=REFUSALS,
         description="Ask audio a question: the OpenAI API, with audio that is heard.",
         docs_url=None,
         redoc_url=None,
@@ -89,15 +73,16 @@ def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(ApiError, _told)
     app.add_exception_handler(AuricleError, _told)
-    _describe_errors(app)
+    openapi.describe(app, with_keys=bool(settings.api_keys))
+    app.add_middleware(Gate, settings=settings, metrics=metrics)
     if settings.cors_origins:
-        app.add_middleware(
+        app.add_middleware(  # added last: stands outermost, so that a page may read a refusal as well
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type"],
+            expose_headers=["x-request-id", "retry-after"],
         )
-    app.add_middleware(Gate, settings=settings, metrics=metrics)  # added last: stands outermost
     return app
 
 
@@ -120,12 +105,12 @@ def _add_state(app: FastAPI) -> None:
     async def page() -> Response:
         return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
-    @app.get("/v1/models", response_model=None)
+    @app.get("/v1/models", response_model=None, responses=openapi.MODELS)
     async def models(request: Request) -> Response:
         """The model that is served."""
         return JSONResponse({"object": "list", "data": [_model(service_of(request), created)]})
 
-    @app.get("/v1/models/{name:path}", response_model=None)
+    @app.get("/v1/models/{name:path}", response_model=None, responses=openapi.ONE_MODEL)
     async def one_model(request: Request, name: str) -> Response:
         """The same, by its name."""
         service = service_of(request)
@@ -133,8 +118,8 @@ def _add_state(app: FastAPI) -> None:
             raise ApiError(404, f"there is no model {name!r} here; this server has {service.settings.model!r}")
         return JSONResponse(_model(service, created))
 
-    @app.get("/health", response_model=None)
-    @app.get("/health/ready", response_model=None)
+    @app.get("/health", response_model=None, responses=openapi.READY)
+    @app.get("/health/ready", response_model=None, responses=openapi.READY)
     async def ready(request: Request) -> Response:
         """200 when requests can be answered, 503 while the model is loaded, and if it can't be."""
         service = service_of(request)
@@ -142,12 +127,12 @@ def _add_state(app: FastAPI) -> None:
         body = {"status": state, "model": service.settings.model, "error": service.failure}
         return JSONResponse(body, 200 if service.ready else 503)
 
-    @app.get("/health/live", response_model=None)
+    @app.get("/health/live", response_model=None, responses=openapi.LIVE)
     async def live() -> Response:
         """200 for as long as the process answers."""
         return JSONResponse({"status": "live"})
 
-    @app.get("/metrics", response_model=None)
+    @app.get("/metrics", response_model=None, response_class=PlainTextResponse, responses=openapi.METRICS)
     async def metrics(request: Request) -> Response:
         """For Prometheus."""
         return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -180,34 +165,3 @@ async def _told(request: Request, error: Exception) -> Response:
     if failure.status >= 500 and failure.status != 503:
         log_failure(error)
     return failure.response()
-
-
-def _describe_errors(app: FastAPI) -> None:
-    """Puts the shape of errors into the OpenAPI, and takes out the framework's own, which we don't send."""
-    shape = {
-        "type": "object",
-        "required": ["error"],
-        "properties": {
-            "error": {
-                "type": "object",
-                "required": ["message", "type", "param", "code"],
-                "properties": {
-                    "message": {"type": "string"},
-                    "type": {"type": "string"},
-                    "param": {"type": ["string", "null"]},
-                    "code": {"type": ["string", "null"]},
-                },
-            }
-        },
-    }
-    original = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = original()
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Error"] = shape
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]

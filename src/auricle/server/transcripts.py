@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.datastructures import FormData
 
 from auricle.api import Model
+from auricle.server import openapi
 from auricle.server.bodies import Route
 from auricle.server.captions import srt, vtt
 from auricle.server.events import events, watched
@@ -42,7 +43,7 @@ Include = Annotated[list[str], Form(alias="include[]", description="Must be empt
 Chunking = Annotated[Literal["auto"], Form(description="Long sounds are always cut at pauses.")]
 
 
-@router.post("/v1/audio/transcriptions", response_model=None)
+@router.post("/v1/audio/transcriptions", response_model=None, responses=openapi.TRANSCRIPTS)
 async def transcribe(
     request: Request,
     file: File_,
@@ -72,7 +73,7 @@ async def transcribe(
     return await events(request, job.stream, ahead=1) if stream else await job.answer(request)
 
 
-@router.post("/v1/audio/translations", response_model=None)
+@router.post("/v1/audio/translations", response_model=None, responses=openapi.TRANSLATIONS)
 async def translate(
     request: Request,
     file: File_,

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from auricle.api import Model
+from auricle.server import openapi
 from auricle.server.bodies import Route
 from auricle.server.events import watched
 from auricle.server.failures import ApiError
@@ -25,7 +26,7 @@ from auricle.types import Audio, Embedding, Labels
 router = APIRouter(route_class=Route)
 
 
-@router.post("/v1/audio/embeddings", response_model=None)
+@router.post("/v1/audio/embeddings", response_model=None, responses=openapi.EMBEDDINGS)
 async def embed(body: EmbeddingRequest, request: Request) -> Response:
     """Vectors of sounds. Pooled, each sound has one for every layer; otherwise one for every stretch of time."""
     service, model, sounds = await _read(body, request)
@@ -51,7 +52,7 @@ async def embed(body: EmbeddingRequest, request: Request) -> Response:
     return JSONResponse({"object": "list", "model": body.model, "data": data, "usage": {"seconds": seconds}})
 
 
-@router.post("/v1/audio/classifications", response_model=None)
+@router.post("/v1/audio/classifications", response_model=None, responses=openapi.CLASSIFICATIONS)
 async def classify(body: ClassificationRequest, request: Request) -> Response:
     """How probable each of some labels is for each sound."""
     service, model, sounds = await _read(body, request)
