@@ -1,0 +1,173 @@
+"""A folder that a long piece of work fills part by part: locked while it runs, resumed to the same content.
+
+DIR/plan.json       what the folder was begun with; another plan is refused
+DIR/parts/NAME.json what one part came to; once it is there, the part is done
+DIR/.lock           held by the run that is writing
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import importlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auricle.errors import AuricleError, InputError, UnsupportedError
+
+PLAN, PARTS, LOCK = "plan.json", "parts", ".lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Job:
+    """The folder of a plan, while it is locked: `with open_job(out, plan) as job`."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def done(self, name: str) -> bool:
+        return self._part(name).is_file()
+
+    def read(self, name: str) -> Any:
+        return json.loads(self._part(name).read_text(encoding="utf-8"))
+
+    def write(self, name: str, record: Any) -> None:
+        (self.out / PARTS).mkdir(exist_ok=True)
+        replaced(self._part(name), json.dumps(record, allow_nan=False).encode())
+
+    def _part(self, name: str) -> Path:
+        return self.out / PARTS / f"{name}.json"
+
+
+@contextmanager
+def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
+    """Makes the folder, or goes on with one that has the same plan; keeps other runs out meanwhile.
+
+    Raises:
+        InputError: the folder was begun with another plan, holds other files, can't be written to, or another run is
+            in it.
+        AuricleError: the disk is full; what is done stays.
+    """
+    with _told(out), _locked(out):
+        kept = read_plan(out)
+        wanted = json.loads(json.dumps(plan))
+        if kept is None:
+            _refuse_others(out)
+            replaced(out / PLAN, (json.dumps(wanted, indent=1) + "\n").encode())
+        elif name := next((n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n)), None):
+            raise InputError(
+                f"{out} was begun with {name} {_shown(kept.get(name))}, and not {_shown(wanted.get(name))}: "
+                "name another folder, or ask for what it has"
+            )
+        yield Job(out)
+
+
+def read_plan(out: Path) -> dict[str, Any] | None:
+    """The plan that a folder was begun with; None where there is none.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        found: dict[str, Any] = json.loads((out / PLAN).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{out / PLAN} is damaged ({error}): name another folder") from None
+    return found
+
+
+def how_far(out: Path, whole: int | None = None) -> str | None:
+    """What to tell of a run that was stopped; None where nothing is done."""
+    done = len(list((out / PARTS).glob("*.json")))
+    parts = f"{done} parts" if whole is None else f"{done} of {whole} parts"
+    return f"{parts} are written to {out}: run the same command again to go on" if done else None
+
+
+def digest(*words: object) -> str:
+    """SHA-256 of some words, 64 hexadecimal digits: the same on every machine and in every run."""
+    return hashlib.sha256("\0".join(map(str, words)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def generator(*words: object) -> np.random.Generator:
+    """Random numbers that depend on these words alone, never on what was drawn before."""
+    return np.random.default_rng(int(digest(*words), 16))
+
+
+def needed(module: str, what: str) -> Any:
+    """A module of an optional package.
+
+    Raises:
+        UnsupportedError: it isn't installed; the message says what needs it, and how to get it.
+    """
+    package = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise UnsupportedError(f'{what} needs {package}, which is not installed: pip install "auricle[eval]"') from None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, which becomes `path` once the block is done and its bytes are on the disk."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        with part.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def replaced(path: Path, content: bytes) -> None:
+    """Writes a file that is there whole or not at all."""
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise AuricleError(
+                f"the disk of {out} is full; what is done stays: free some, and run the same command again"
+            ) from error
+        raise InputError(f"{out} can't be written to ({error.strerror or error}): name another folder") from error
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: two runs into one folder aren't told apart
+        fcntl = None  # type: ignore[assignment]
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
+        yield
+
+
+def _refuse_others(out: Path) -> None:
+    others = sorted(path.name for path in out.iterdir() if path.name != LOCK and not path.name.endswith(".part"))
+    if others:
+        raise InputError(f"{out} holds other files ({others[0]}, ...) and no {PLAN}: name a folder of its own")
+
+
+def _shown(value: object) -> str:
+    words = json.dumps(value, ensure_ascii=False)
+    return words if len(words) <= 80 else f"{words[:77]}..."
