@@ -126,11 +126,11 @@ def texts() -> Iterator[Bad]:
 
 def fields() -> Iterator[Bad]:
     wrong: dict[str, list[Any]] = {
-        "temperature": ["hot", -1, 1e9, [], {}, True, "0.5", -1e-9],
-        "top_p": [0, -1, 1.5, "x", []],
+        "temperature": ["hot", -1, 1e9, [], {}, True, "0.5", -1e-9, 5e-324, 1e-40],
+        "top_p": [0, -1, 1.5, "x", [], 5e-324],
         "top_k": [-1, 2**31, 2**63, 1.5, "x"],
         "min_p": [-0.1, 1, 1.5, "x"],
-        "repetition_penalty": [0, -1, 101, "x"],
+        "repetition_penalty": [0, -1, 101, "x", 5e-324],
         "max_tokens": [0, -1, 1e9, 1.5, "10", 2**31, 2**63, 2**64, 10**29, 10**300, True, [1]],
         "max_completion_tokens": [0, -5, 2**40, "10"],
         "seed": [-1, 2**63, 2**64, 1.5, "x", 10**100],
@@ -148,7 +148,7 @@ def fields() -> Iterator[Bad]:
         "frequency_penalty": [0.5, -2, "x"],
         "presence_penalty": [1, "x"],
         "modalities": [["audio"], ["text", "audio"], "text"],
-        "store": [True, 1],
+        "store": [True, 1, 0],
         "metadata": [5, {"a": 5}, []],
         "service_tier": ["flex", 5],
         "user": [5, []],

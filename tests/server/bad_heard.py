@@ -114,7 +114,7 @@ def uploads() -> Iterator[Bad]:
         "language": ["xx", "Klingon", "e" * 65, "\0", "en\nen", "\U0001f600"],
         "prompt": ["as before", "x" * 100_000],
         "response_format": ["xml", "JSON"],
-        "temperature": ["hot", "-1", "nan", "inf", "1e400", "9" * 5000],
+        "temperature": ["hot", "1e-300", "-1", "nan", "inf", "1e400", "9" * 5000],
         "stream": ["perhaps"],
         "timestamp_granularities[]": ["word", "letter"],
         "include[]": ["logprobs"],

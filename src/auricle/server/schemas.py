@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from auricle.types import Order, Stage
 
@@ -95,6 +95,22 @@ class ResponseFormat(Body):
     json_schema: JsonSchema | None = None
 
 
+SMALLEST = 1e-6  # of temperatures and shares: what is smaller is 0 or infinity where logits are divided by it
+
+
+def _not_tiny(value: float) -> float:
+    if 0 < value < SMALLEST:
+        raise ValueError(f"{value:g} is too small: give 0, or at least {SMALLEST:g}")
+    return value
+
+
+def _not_kept(value: bool) -> bool:
+    if value:
+        raise ValueError("answers are not kept here: leave it out, or give false")
+    return value
+
+
+Temperature = Annotated[float, Field(ge=0, le=100), AfterValidator(_not_tiny)]
 Stop = Annotated[str, Field(max_length=1000)]
 Regex = Annotated[str, Field(max_length=10_000)]
 Choices = Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(min_length=1, max_length=10_000)]
@@ -119,8 +135,8 @@ class ChatRequest(Body):
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int | None, Field(ge=1)] = None
     max_completion_tokens: Annotated[int | None, Field(ge=1)] = None
-    temperature: Annotated[float | None, Field(ge=0, le=100, description="0, the default, is greedy.")] = None
-    top_p: Annotated[float | None, Field(gt=0, le=1)] = None
+    temperature: Annotated[Temperature | None, Field(description="0, the default, is greedy.")] = None
+    top_p: Annotated[float | None, Field(ge=SMALLEST, le=1)] = None
     n: Annotated[int | None, Field(ge=1)] = None
     stop: Stop | Annotated[list[Stop], Field(max_length=16)] | None = None
     seed: Annotated[int | None, Field(ge=0, lt=2**63)] = None
@@ -133,14 +149,14 @@ class ChatRequest(Body):
     structured_outputs: Annotated[StructuredOutputs | None, Field(description="The same, as vLLM spells it.")] = None
     top_k: Annotated[int | None, Field(ge=0, lt=2**31, description="Ours: 0 keeps all tokens.")] = None
     min_p: Annotated[float | None, Field(ge=0, lt=1)] = None
-    repetition_penalty: Annotated[float | None, Field(gt=0, le=100)] = None
+    repetition_penalty: Annotated[float | None, Field(ge=0.01, le=100)] = None
     timeout_s: Annotated[float | None, Field(gt=0, le=1e6, description="Ours: until the answer must be done.")] = None
     # Taken because clients send them; they change nothing about an answer here.
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     metadata: dict[str, str] | None = None
-    store: Literal[False] | None = None
+    store: Annotated[bool, AfterValidator(_not_kept), WithJsonSchema({"const": False})] | None = None
     service_tier: Literal["auto", "default"] | None = None
     modalities: list[Literal["text"]] | None = None
     parallel_tool_calls: bool | None = None

@@ -20,6 +20,7 @@ from auricle.server.captions import srt, vtt
 from auricle.server.events import events, watched
 from auricle.server.failures import ApiError
 from auricle.server.languages import language_name
+from auricle.server.schemas import Temperature
 from auricle.server.service import Service, service_of
 from auricle.server.sounds import Sounds
 from auricle.types import Audio, Transcript, TranscriptPart, TranscriptSegment
@@ -37,7 +38,7 @@ ModelName = Annotated[str, Form()]
 Language = Annotated[str, Form(max_length=64, description="A code such as en, or an English name.")]
 Prompt = Annotated[str, Form(description="Must be empty: the models here take no hints.")]
 Wanted = Annotated[Format, Form()]
-Temperature = Annotated[float, Form(ge=0, le=100)]
+Degree = Annotated[Temperature, Form()]
 Granularities = Annotated[list[Literal["segment", "word"]], Form(alias="timestamp_granularities[]")]
 Include = Annotated[list[str], Form(alias="include[]", description="Must be empty: see /v1/chat/completions.")]
 Chunking = Annotated[Literal["auto"], Form(description="Long sounds are always cut at pauses.")]
@@ -51,7 +52,7 @@ async def transcribe(
     language: Language = "English",
     prompt: Prompt = "",
     response_format: Wanted = "json",
-    temperature: Temperature = 0.0,
+    temperature: Degree = 0.0,
     stream: Annotated[bool, Form()] = False,
     granularities: Granularities = [],  # noqa: B006 - FastAPI copies it
     include: Include = [],  # noqa: B006
@@ -81,7 +82,7 @@ async def translate(
     language: Language = "",
     prompt: Prompt = "",
     response_format: Wanted = "json",
-    temperature: Temperature = 0.0,
+    temperature: Degree = 0.0,
 ) -> Response:
     """Writes down in English what is said in another language."""
     _check_fields(await request.form(), FIELDS)
