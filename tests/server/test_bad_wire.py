@@ -29,12 +29,13 @@ def port() -> Iterator[int]:
     """Of a server of little patience."""
     log.set_up("json")
     app = create_app(SETTINGS)
+    app.state.service.load()
     server = uvicorn.Server(uvicorn.Config(app, http=Protocol, log_config=None, access_log=False))
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
-        wait_until(lambda: server.started and app.state.service.ready)
+        wait_until(lambda: server.started)
         yield listening.getsockname()[1]
         server.should_exit = True
         thread.join(30)
