@@ -27,6 +27,7 @@ def running(settings: Settings) -> Iterator[str]:
     """A server for as long as this lasts -> its address."""
     log.set_up("json")
     app = create_app(settings)
+    app.state.service.load()
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
@@ -34,7 +35,7 @@ def running(settings: Settings) -> Iterator[str]:
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     try:
-        wait_until(lambda: server.started and (app.state.service.ready or app.state.service.failure is not None))
+        wait_until(lambda: server.started)
         yield address
     finally:
         server.should_exit = True

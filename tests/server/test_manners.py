@@ -18,7 +18,7 @@ from auricle.server import log
 from auricle.server.settings import Settings
 from tests.checkpoints import make_checkpoint
 from tests.server.bad import CHAT, CLASSIFY, EMBED, TRANSLATE, WRITE
-from tests.server.conftest import EXAMPLES, asking, encoded, running
+from tests.server.conftest import EXAMPLES, asking, encoded, running, wait_until
 
 KEY, OTHER = "sk-first-0123456789", "sk-second-0123456789"
 PAGE = "https://page.example.org"
@@ -149,6 +149,7 @@ class TestLog:
                 client.post(CHAT, json={**request, **changed}, headers=bearer(secret))
             client.get(f"/v1/{secret}?key={secret}")
             client.post(WRITE, files={"file": (secret, secret.encode())}, data={"model": "tiny", "language": secret})
+            wait_until(lambda: text.getvalue().count('"request"') == 7)  # a line is written when its answer has left
         lines = [json.loads(line) for line in text.getvalue().splitlines()]
         assert [line["status"] for line in lines if line["event"] == "request"] == [200, 404, 400, 400, 400, 404, 400]
         assert secret not in text.getvalue()

@@ -135,8 +135,10 @@ def serve(
         find(name)  # one that isn't there is told now, and a download shows its progress
     from auricle.server.run import serve as run
 
-    show.note(f"serving {model} on http://{f'[{host}]' if ':' in host else host}:{port} (the API is under /v1)")
-    run(settings, host=host, port=port, workers=workers)
+    def listening() -> None:
+        show.note(f"serving {model} on http://{f'[{host}]' if ':' in host else host}:{port} (the API is under /v1)")
+
+    run(settings, host=host, port=port, workers=workers, listening=listening)
 
 
 def _form(log: str) -> Literal["json", "text"]:

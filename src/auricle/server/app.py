@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from auricle import __version__
 from auricle.errors import AuricleError
-from auricle.server import chat, log, openapi, realtime, transcripts, vectors
+from auricle.server import chat, openapi, realtime, transcripts, vectors
 from auricle.server.failures import ApiError, invalid, log_failure, told
 from auricle.server.gate import Gate
 from auricle.server.metrics import Metrics
@@ -37,21 +36,14 @@ PAGE_HEADERS = {
 }
 
 
-def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
-    """The app of one process.
-
-    Args:
-        load: begin to load the model when the server starts; False leaves that to the caller (`app.state.service`).
-    """
+def create_app(settings: Settings) -> FastAPI:
+    """The app of one process; it answers 503 until whoever runs it has loaded the model: `app.state.service.load()`."""
     metrics = Metrics()
     service = Service(settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        loading = asyncio.create_task(_load(service)) if load else None
         yield
-        if loading is not None:
-            loading.cancel()
         await service.close()
 
     app = FastAPI(
@@ -84,18 +76,6 @@ def create_app(settings: Settings, *, load: bool = True) -> FastAPI:
             expose_headers=["x-request-id", "retry-after"],
         )
     return app
-
-
-async def _load(service: Service) -> None:
-    begun = time.perf_counter()
-    try:
-        await asyncio.get_running_loop().run_in_executor(None, service.load)
-    except AuricleError as error:
-        log.event("not loaded", model=service.settings.model, error=str(error))
-        return
-    log.event("ready", model=service.settings.model, seconds=round(time.perf_counter() - begun, 2))
-    for note in service.model.backend.notes:
-        log.event("note", text=note)
 
 
 def _add_state(app: FastAPI) -> None:

@@ -51,7 +51,7 @@ async def _lines(request: Request, source: AsyncIterator[str], first: list[str],
     finally:
         cancel.set()
         if not ended:
-            request.state.record["status"] = 499
+            request.state.record.setdefault("status", 499)
 
 
 @asynccontextmanager

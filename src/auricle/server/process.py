@@ -47,7 +47,7 @@ class Process(uvicorn.Server):
         shared: bool = False,
         ready: Callable[[], None] = lambda: None,
     ) -> None:
-        app = create_app(settings, load=False)
+        app = create_app(settings)
         self.underway = Underway(app)
         super().__init__(
             uvicorn.Config(

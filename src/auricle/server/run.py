@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 
 from auricle.errors import InputError
 from auricle.server import log
@@ -15,8 +16,11 @@ WAITING = 256  # connections that may wait to be taken in
 STOPPED, INTERRUPTED = 0, 130  # exit statuses: after all was answered; after a second Ctrl-C
 
 
-def serve(settings: Settings, *, host: str, port: int, workers: int = 1) -> None:
+def serve(settings: Settings, *, host: str, port: int, workers: int = 1, listening: Callable[[], None]) -> None:
     """Serves until SIGTERM or Ctrl-C; answers under way are finished first, for `settings.shutdown_s` at most.
+
+    Args:
+        listening: called when the address is ours.
 
     Raises:
         InputError: the address can't be listened on, or the model can't be loaded.
@@ -25,6 +29,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int = 1) -> None
     """
     log.set_up(settings.log)
     sockets = listen(host, port)
+    listening()
     if workers > 1:
         from auricle.server.workers import Workers
 
