@@ -88,7 +88,7 @@ class Clip:
     split: str | None = None
     start_s: float | None = None
     end_s: float | None = None
-    more: Mapping[str, Any] = field(default_factory=dict)  # the row's other columns, nulls left out
+    more: Mapping[str, Any] = field(default_factory=dict)  # the row's other columns, nulls left out; paths as `path`
 
 
 def read_manifest(path: str | Path) -> list[Clip]:
@@ -172,6 +172,8 @@ def _clip(row: Mapping[str, Any], number: int, manifest: Path) -> Clip:
     start, end = values.pop("start_s", None), values.pop("end_s", None)
     if (start or 0.0) < 0 or (end is not None and end <= (start or 0.0)):
         raise InputError(f"{where} goes from {start or 0.0:g} s to {end} s; it must start at 0 or later, and end after")
+    if "source_path" in values:
+        values["source_path"] = str(manifest.parent / values["source_path"])
     clip_id = values.pop("clip_id", values.get("segment_id", Path(str(name)).with_suffix("").as_posix()))
     return Clip(
         segment_id=values.pop("segment_id", clip_id),

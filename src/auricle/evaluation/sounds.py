@@ -58,7 +58,8 @@ def write_clip(path: Path, samples: NDArray[np.float32], rate: int) -> Written:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     write_wav(path, Audio(samples, rate, str(path)))
-    heard = np.minimum(np.rint(samples * 32768), 32767).astype(np.float32) / 32768
+    # By way of integers, as the file has them: there is no -0 among those.
+    heard = np.minimum(np.rint(samples * 32768), 32767).astype(np.int16).astype(np.float32) / 32768
     return Written(content_hash(heard), float(np.abs(heard).max()))
 
 

@@ -82,8 +82,8 @@ class Factors:
         for text in self.codecs:
             self.codec(text)
         names = [noise_name(word) for word in self.noise]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise OptionError(f"two kinds of noise are called {twice!r}: rename one folder")
+        if alike := [name for name in names if names.count(name) > 1]:
+            raise OptionError(f"two kinds of noise are called {alike[0]!r}: rename one folder")
 
     def filter(self, text: str) -> Filter | None:
         return None if text == "none" else Filter.parse(text, self.rate)

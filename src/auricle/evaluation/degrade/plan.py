@@ -194,7 +194,8 @@ def _refuse_narrow(plan: Plan) -> None:
 
 
 def _said(clip: Clip) -> list[Any]:
-    return [clip.clip_id, clip.source_id, clip.label, clip.split, {k: str(v) for k, v in clip.more.items()}]
+    more = {name: str(value) for name, value in clip.more.items() if name != "source_path"}
+    return [clip.clip_id, clip.source_id, clip.label, clip.split, more]
 
 
 def _noise(noise: NoiseClips) -> list[Any]:

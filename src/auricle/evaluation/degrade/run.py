@@ -102,8 +102,11 @@ def _written(done: Degraded, one: Surveyed, condition: Condition, plan: Plan, ou
     path = out / SOUNDS / condition.name / one.file
     written = write_clip(path, done.samples, plan.factors.rate)
     clip = one.clip
+    kept = {name: value for name, value in clip.more.items() if name not in OWN}
+    if "source_path" in kept:
+        kept["source_path"] = relative(kept["source_path"], out)
     return {
-        **{name: value for name, value in clip.more.items() if name not in OWN},
+        **kept,
         **done.columns,
         "segment_id": f"{condition.name}/{clip.clip_id}",
         "clip_id": clip.clip_id,

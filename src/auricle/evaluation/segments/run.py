@@ -23,6 +23,7 @@ from auricle.evaluation.segments.regions import places_in, regions_of
 from auricle.evaluation.sounds import content_hash, write_clip
 from auricle.evaluation.splits import check_splits, split_of
 from auricle.sound.decode import Limits, decode
+from auricle.sound.extensions import EXTENSIONS
 from auricle.types import Audio
 
 SOUNDS = "audio"
@@ -105,7 +106,7 @@ def segment(
     if absent:
         skipped[f"recordings that are not in {recordings.folder} ({', '.join(absent[:3])}, ...)"] = len(absent)
     paths = {name: path for name in sorted(mine) if (path := recordings.find(name)) is not None}
-    work = _Work(cutting, limits, paths, mine)
+    work = _Work(cutting, limits, paths, mine, relative(recordings.folder, out))
     with open_job(out, work.plan()) as job:
         looked = []
         for number, name in enumerate(paths):
@@ -143,6 +144,7 @@ class _Work:
     limits: Limits
     paths: Mapping[str, Path]
     spans: Mapping[str, list[Span]]
+    folder: str  # of the recordings, seen from the output
 
     def plan(self) -> dict[str, Any]:
         """What the folder is begun with."""
@@ -151,7 +153,7 @@ class _Work:
             "format": FORMAT,
             "cutting": asdict(self.cutting),
             "versions": {"numpy": np.__version__, "soxr": soxr.__version__},
-            "recordings": len(self.paths),
+            "recordings": [self.folder, len(self.paths)],
             "content": digest(*said),
         }
 
@@ -253,7 +255,8 @@ def _unfit(clip: Any, cutting: Cutting) -> str | None:
 
 def _clip_id(one: Candidate, rate: int) -> str:
     """The recording, where the clip starts in it, and how long it is."""
-    name = Path(one.recording).with_suffix("").as_posix()
+    name, _, ending = one.recording.rpartition(".")
+    name = name if ending.lower() in EXTENSIONS else one.recording
     return f"{name}/{1000 * one.first // rate:07}ms_{round(1000 * one.count / rate)}ms"
 
 
