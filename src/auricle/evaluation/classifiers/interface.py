@@ -16,7 +16,7 @@ class Classified:
 
     label: str | None  # one of the classifier's labels; None is unknown: a free answer that no rule reads
     probabilities: tuple[float, ...] | None  # in the order of the labels, sum 1, not calibrated; None of free answers
-    logits: tuple[float, ...] | None  # log-likelihoods behind them, orders x labels, order by order; scores of a baseline
+    logits: tuple[float, ...] | None  # log-likelihoods behind them: orders x labels; of a baseline its scores
     raw: str  # the model's own words; "" where there are none
     rule: str  # how the label was read: "likelihood", "threshold 0.5", "parser: <rule>", "head"
     preprocess_ms: float  # mel, resampling, padding; of a batch, its time by its size
