@@ -72,3 +72,8 @@ def same_length(**columns: Sequence[object] | NDArray[np.generic]) -> int:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise OptionError(f"rows don't match: {told}; each column needs one value a row")
     return next(iter(lengths.values()))
+
+
+def known(value: Array | float) -> float | None:
+    """A figure as a result has it: None for nan, which is how arrays say that there is none."""
+    return None if np.isnan(value) else float(value)
