@@ -92,7 +92,8 @@ def bootstrap_totals(
     table = [numbers(f"column {i}", column) for i, column in enumerate(columns)]
     same_length(**{f"column {i}": column for i, column in enumerate(table)}, sources=sources)
     source, count = codes_of(sources)
-    sums = np.stack([np.bincount(source, column, count) for column in table], -1)  # (sources, columns)
+    # (sources, columns)
+    sums = np.stack([np.bincount(source, column, count) for column in table], -1).astype(np.float64)
 
     def values(times: Codes) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is a figure without a value, and counted as such
