@@ -22,7 +22,7 @@ STOREYS = (
     {"engine"},
     {"quant"},
     {"models"},
-    {"layers", "sound", "hub", "checkpoint"},
+    {"layers", "sound", "hub", "checkpoint", "jobs"},
     {"types"},
     {"errors"},
 )

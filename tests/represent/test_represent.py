@@ -21,7 +21,8 @@ from safetensors import safe_open
 import auricle
 from auricle.api import Model
 from auricle.errors import AuricleError, InputError, OptionError, SoundError, UnsupportedError
-from auricle.represent import Embeddings, Settings, extras, gather, open_embeddings, represent
+from auricle.jobs import extras
+from auricle.represent import Embeddings, Settings, gather, open_embeddings, represent
 from auricle.represent.cluster import represent_on_cluster
 from auricle.represent.plan import batches_of, measure, shards_of
 from auricle.sound.decode import Limits
@@ -298,7 +299,7 @@ def test_a_sound_that_has_changed_is_noticed_although_its_size_has_not(
 
 
 def test_two_runs_into_one_folder_are_told_apart(model: Model, clips: Path, tmp_path: Path) -> None:
-    from auricle.represent.run import locked
+    from auricle.jobs.folder import locked
 
     with locked(tmp_path), pytest.raises(InputError, match="another run is writing"):
         represent(model, gather([clips / "a"]), tmp_path)
@@ -380,7 +381,7 @@ def test_settings_outside_their_range_are_refused() -> None:
 def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UnsupportedError, match=r'reading needs pyarrow, .*: pip install "auricle\[embed\]"'):
-        extras.needed("pyarrow", "reading")
+        extras.needed("pyarrow", "reading", "embed")
 
 
 def test_a_folder_without_embeddings_is_refused(tmp_path: Path) -> None:

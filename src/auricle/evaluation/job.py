@@ -7,11 +7,8 @@ DIR/.lock           held by the run that is writing
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import importlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from auricle.errors import AuricleError, InputError, UnsupportedError
+from auricle.errors import InputError
+from auricle.jobs.extras import needed as optional
+from auricle.jobs.folder import LOCK, locked, replaced, told_when_full
 
-PLAN, PARTS, LOCK = "plan.json", "parts", ".lock"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PLAN, PARTS = "plan.json", "parts"
 
 
 class Job:
@@ -54,7 +52,7 @@ def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
             in it.
         AuricleError: the disk is full; what is done stays.
     """
-    with _told(out), _locked(out):
+    with told_when_full(out, "what is done stays"), locked(out):
         kept = read_plan(out)
         wanted = json.loads(json.dumps(plan))
         if kept is None:
@@ -101,65 +99,8 @@ def generator(*words: object) -> np.random.Generator:
 
 
 def needed(module: str, what: str) -> Any:
-    """A module of an optional package.
-
-    Raises:
-        UnsupportedError: it isn't installed; the message says what needs it, and how to get it.
-    """
-    package = module.partition(".")[0]
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise UnsupportedError(f'{what} needs {package}, which is not installed: pip install "auricle[eval]"') from None
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, which becomes `path` once the block is done and its bytes are on the disk."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def replaced(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all."""
-    with replacing(path) as part:
-        part.write_bytes(content)
-
-
-@contextmanager
-def _told(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise AuricleError(
-                f"the disk of {out} is full; what is done stays: free some, and run the same command again"
-            ) from error
-        raise InputError(f"{out} can't be written to ({error.strerror or error}): name another folder") from error
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: two runs into one folder aren't told apart
-        fcntl = None  # type: ignore[assignment]
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
-        yield
+    """As `jobs.extras.needed`, of the packages that the evaluation needs."""
+    return optional(module, what, "eval")
 
 
 def _refuse_others(out: Path) -> None:

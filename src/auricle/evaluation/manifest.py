@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from auricle.errors import InputError
-from auricle.evaluation.job import digest, needed, replacing
+from auricle.evaluation.job import digest, needed
 from auricle.evaluation.splits import check_splits
+from auricle.jobs.folder import replacing
 
 NAME = "manifest.parquet"
 WHAT = "a manifest"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from auricle.errors import InputError, SoundError
-from auricle.represent.extras import needed
+from auricle.jobs.extras import needed
 from auricle.sound.extensions import EXTENSIONS
 
 OWN_COLUMNS = ("item", "path", "file", "row", "start_s", "end_s", "kind", "sha256", "seconds")  # of the index
@@ -28,7 +28,7 @@ class Items:
         """Name -> pyarrow column, with a row for each of some items, which may be named more than once."""
         if self.columns is None:
             return {}
-        taken = self.columns.take(needed("pyarrow", "a manifest").array(numbers, "int64"))
+        taken = self.columns.take(needed("pyarrow", "a manifest", "embed").array(numbers, "int64"))
         return {name: taken.column(name).combine_chunks() for name in taken.column_names}
 
 
@@ -80,7 +80,7 @@ def read_manifest(path: Path) -> Items:
 
 def _table(path: Path) -> tuple[list[str], Any]:
     """The column `path`, and the other columns as a table."""
-    arrow = needed("pyarrow", f"a manifest {path.suffix}")
+    arrow = needed("pyarrow", f"a manifest {path.suffix}", "embed")
     try:
         table = _parsed(path, arrow)
     except arrow.ArrowInvalid as error:
@@ -102,15 +102,15 @@ def _table(path: Path) -> tuple[list[str], Any]:
 def _parsed(path: Path, arrow: Any) -> Any:
     match path.suffix.lower():
         case ".parquet":
-            return needed("pyarrow.parquet", "a manifest .parquet").read_table(path)
+            return needed("pyarrow.parquet", "a manifest .parquet", "embed").read_table(path)
         case ".jsonl":
-            return needed("pyarrow.json", "a manifest .jsonl").read_json(path)
+            return needed("pyarrow.json", "a manifest .jsonl", "embed").read_json(path)
     return _read_csv(path, arrow)
 
 
 def _read_csv(path: Path, arrow: Any) -> Any:
     """Columns of numbers as numbers, but those that would lose something: a speaker 007 is not 7."""
-    csv = needed("pyarrow.csv", "a manifest .csv")
+    csv = needed("pyarrow.csv", "a manifest .csv", "embed")
     parsing = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
 
     def read(names: Sequence[str], nulls: bool = False) -> Any:

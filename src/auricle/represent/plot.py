@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import OptionError
-from auricle.represent.extras import needed
+from auricle.jobs.extras import needed
+from auricle.jobs.folder import replacing
 from auricle.represent.shards import Embeddings
-from auricle.represent.writing import replacing
 from auricle.types import Embedding
 
 LABELLED = 40  # points of a projection that are named; more could not be read
@@ -80,7 +80,7 @@ def check_name(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"plot is {str(path)!r}; its name must end in {', '.join(SUFFIXES)}")
-    needed("matplotlib", "a plot")
+    needed("matplotlib", "a plot", "embed")
 
 
 def draw(sounds: Sequence[Drawn], path: Path) -> str:
@@ -96,8 +96,8 @@ def draw(sounds: Sequence[Drawn], path: Path) -> str:
         OptionError: the format is unknown, or there is too little to draw.
     """
     check_name(path)
-    needed("matplotlib", "a plot").use("Agg")
-    plt = needed("matplotlib.pyplot", "a plot")
+    needed("matplotlib", "a plot", "embed").use("Agg")
+    plt = needed("matplotlib.pyplot", "a plot", "embed")
     figure, told = _similarity(plt, sounds) if len(sounds) <= 2 else _projection(plt, sounds)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def _thinned(one: Drawn) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def _projection(plt: Any, sounds: Sequence[Drawn]) -> tuple[Any, str]:
     """The two directions in which mean-pooled clips differ most."""
     points = np.stack([one.vectors.mean(0) for one in sounds])
-    pca = needed("sklearn.decomposition", "a projection").PCA(2)
+    pca = needed("sklearn.decomposition", "a projection", "embed").PCA(2)
     places = pca.fit_transform(_normed(points))
     share = pca.explained_variance_ratio_
     names = [one.group for one in sounds]

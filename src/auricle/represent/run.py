@@ -6,7 +6,6 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from auricle.api import Model
-from auricle.errors import InputError, SoundError
-from auricle.represent.extras import needed
+from auricle.errors import SoundError
+from auricle.jobs.extras import needed
+from auricle.jobs.folder import locked, told_when_full
 from auricle.represent.inputs import Items, refuse_special, spelt
 from auricle.represent.plan import Plan, Settings, Shard, bytes_per_second, checked, measure, outline, shards_of
 from auricle.represent.shards import Done, Store
-from auricle.represent.writing import told_when_full
 from auricle.sound.decode import Limits, decode
 from auricle.types import Audio, Embedding, Extraction
 
@@ -131,29 +130,6 @@ def compute(
     return Done(_stacked(model, found, extraction), _columns(items, found), records)
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Makes the folder and keeps a second run out of it for as long as this one goes on.
-
-    Raises:
-        InputError: another run is in it, or it can't be made.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: two runs into one folder aren't told apart
-        fcntl = None  # type: ignore[assignment]
-    with told_when_full(out, "nothing is written"):
-        out.mkdir(parents=True, exist_ok=True)
-        file = (out / ".lock").open("w")
-    with file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
-        yield
-
-
 def _decoded(
     model: Model, items: Items, batches: Sequence[Sequence[int]], limits: Limits
 ) -> Iterator[list[Read | SoundError]]:
@@ -196,7 +172,7 @@ def _stacked(model: Model, found: dict[int, tuple[Embedding, str]], extraction: 
 
 def _columns(items: Items, found: dict[int, tuple[Embedding, str]]) -> dict[str, Any]:
     """What the index says of each vector, but where it stands."""
-    arrow = needed("pyarrow", "writing embeddings")
+    arrow = needed("pyarrow", "writing embeddings", "embed")
     order = sorted(found)
     counts = [len(found[n][0].kinds) for n in order]
     rows = [n for n, count in zip(order, counts, strict=True) for _ in range(count)]

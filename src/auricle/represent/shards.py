@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import InputError
-from auricle.represent.extras import needed
+from auricle.jobs.extras import needed
+from auricle.jobs.folder import replaced, replacing
 from auricle.represent.inputs import Items, spelt
 from auricle.represent.plan import Plan
-from auricle.represent.writing import GrowingArray, replaced, replacing
+from auricle.represent.writing import GrowingArray
 
 PLAN, ITEMS, MEMMAP, INDEX, FAILURES = "plan.json", "items.parquet", "vectors.npy", "index.parquet", "failures.jsonl"
 WHAT = "writing embeddings"
@@ -46,7 +47,7 @@ class Store:
 
     def __init__(self, out: Path, plan: Plan) -> None:
         self.out, self.plan = out, plan
-        self.arrow, self.parquet = needed("pyarrow", WHAT), needed("pyarrow.parquet", WHAT)
+        self.arrow, self.parquet = needed("pyarrow", WHAT, "embed"), needed("pyarrow.parquet", WHAT, "embed")
         self.format: str = plan.settings["format"]
 
     # --- what is there
@@ -170,7 +171,10 @@ class Embeddings:
     def __init__(self, folder: Path) -> None:
         self.plan = read_plan(folder)
         self.folder = folder
-        arrow, parquet = needed("pyarrow", "reading embeddings"), needed("pyarrow.parquet", "reading embeddings")
+        arrow, parquet = (
+            needed("pyarrow", "reading embeddings", "embed"),
+            needed("pyarrow.parquet", "reading embeddings", "embed"),
+        )
         whole = folder / INDEX
         parts = [whole] if whole.is_file() else sorted((folder / "parts").glob("[0-9]*.parquet"))
         if not parts:

@@ -12,9 +12,10 @@ from auricle.errors import InputError, SoundError
 from auricle.evaluation.degrade.chain import Chain, Degraded
 from auricle.evaluation.degrade.conditions import Condition
 from auricle.evaluation.degrade.plan import Plan, Progress, Surveyed
-from auricle.evaluation.job import Job, open_job, replaced
+from auricle.evaluation.job import Job, open_job
 from auricle.evaluation.manifest import COLUMNS, NAME, OF_A_CLIP, relative, write_manifest
 from auricle.evaluation.sounds import HEADER_BYTES, content_hash, read_clip, write_clip
+from auricle.jobs.folder import replaced
 
 FAILURES = "failures.jsonl"
 SOUNDS = "audio"

@@ -1,4 +1,4 @@
-"""Packages that only this room needs, imported when they are."""
+"""Packages that only some rooms need, imported when they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from auricle.errors import UnsupportedError
 
 
-def needed(module: str, what: str, extra: str = "embed") -> Any:
+def needed(module: str, what: str, extra: str) -> Any:
     """A module of an optional package.
 
     Raises:
