@@ -206,8 +206,8 @@ class TestByHand:
             assert response.status_details.reason == "client_cancelled"
             assert response.output[0].status == "incomplete"
             text = response.output[0].content[0].text  # of the first words, as many as were there
-        assert text
-        assert "the old man".startswith(text) or text.startswith("the old man")
+            assert text
+            assert "the old man".startswith(text) or text.startswith("the old man")
             append(connection, pcm("question.wav"))
             connection.input_audio_buffer.commit()
             connection.response.create()
