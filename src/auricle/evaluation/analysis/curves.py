@@ -25,6 +25,7 @@ class Curve:
     """One fit."""
 
     label: str | None  # whose clips it is of; None is of all
+    place: int  # of the label among the run's
     over: Factor
     other: Factor | None  # of which `level` is held; None: over all levels of all others
     level: Level | None
@@ -72,6 +73,7 @@ class Curve:
 @dataclass(frozen=True)
 class _Wanted:
     label: str | None
+    place: int
     over: Factor
     other: Factor | None
     level: Level | None
@@ -102,7 +104,7 @@ def curves(
         tested = [level_of(one.over, row) for row in part.rows]
         scale: Literal["log", "linear"] = "log" if one.over.scale == "log" else "linear"
         fit = fit_psychometric(tested, part.right, part.sources, scale=scale, at=at, resamples=resamples)
-        found.append(Curve(one.label, one.over, one.other, one.level, fit))
+        found.append(Curve(one.label, one.place, one.over, one.other, one.level, fit))
     progress(len(wanted), len(wanted))
     return tuple(found)
 
@@ -115,11 +117,11 @@ def _wanted(run: Run, rows: Sequence[Row], factors: Sequence[Factor]) -> Iterato
         tested = len({level for row in rows if (level := level_of(over, row)) is not None})
         if tested < 2:
             continue
-        for label in labels:
-            yield _Wanted(label, over, None, None)
+        for place, label in enumerate(labels):
+            yield _Wanted(label, place, over, None, None)
             for other in factors if tested >= FEWEST else ():
                 if other is not over and other.crossed and len(there := levels(other, rows)) <= MOST_CURVES:
-                    yield from (_Wanted(label, over, other, level) for level in there)
+                    yield from (_Wanted(label, place, over, other, level) for level in there)
 
 
 def _is_in(row: Row, wanted: _Wanted) -> bool:

@@ -35,7 +35,7 @@ class Factor:
             return self.without
         if not isinstance(level, float | int):
             return str(level)
-        return f"{spelt(level, sign=self.signed)} {self.unit}".strip()
+        return f"{spelt(level, sign=self.signed and level != 0)} {self.unit}".strip()
 
 
 DURATION = Factor("duration_ms", "duration", "ms", "log", "whole", rising=True)
