@@ -27,7 +27,7 @@ from auricle.evaluation.statistics.psychometric.result import (
 from auricle.evaluation.statistics.psychometric.search import most_probable
 from auricle.evaluation.statistics.psychometric.shapes import ShapeName, shape_named
 from auricle.evaluation.statistics.psychometric.thresholds import Axis, Scale, Threshold
-from auricle.evaluation.statistics.psychometric.trials import Trials, unfit
+from auricle.evaluation.statistics.psychometric.trials import Trials, passed, unfit
 from auricle.evaluation.statistics.rows import flags, numbers, same_length
 from auricle.evaluation.statistics.special import Array
 from auricle.types.checks import require, require_one_of
@@ -108,7 +108,7 @@ def _fitted(
     if rising > FLAT:
         share = right.sum() / total.sum()
         note = f"{share:.1%} right, and no more of a rise with the level than chance gives (p {rising:.2g})"
-        thresholds = tuple(Threshold(level, None) for level in (None, *at))
+        thresholds = (Threshold(None, None), *(Threshold(level, passed(trials, level)) for level in at))
         return Psychometric("flat", note, trials.cells, len(trials.right), thresholds, rise_p=rising)
     fits, drawn = goodness(task, best, right, total, resamples, rng)
     kind: Intervals = "profile" if not trials.repeated else "sources" if len(trials.right) > 1 else "none"

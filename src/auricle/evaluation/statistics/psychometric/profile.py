@@ -62,6 +62,8 @@ def _end(room: Callable[[Array], Array], inner: float, outer: float) -> float:
     places = np.linspace(inner, outer, FINER)
     found = room(places)
     out = int(np.argmax(found < 0))
+    if out == 0:  # by rounding, one of both has changed sides
+        return inner if found[0] < 0 else outer
     share = found[out - 1] / (found[out - 1] - found[out])
     return float(places[out - 1] + share * (places[out] - places[out - 1]))
 
@@ -75,7 +77,7 @@ def _heights(task: Task, right: Array, total: Array, best: Array, level: float |
     start = starts[tried.argmax(1)]
     _, found = climb(
         task,
-        lambda coordinates: observer(task, places, level, coordinates),
+        lambda coordinates, rows: observer(task, places[rows], level, coordinates),
         start,
         np.broadcast_to(right, (len(places), len(right))),
         np.broadcast_to(total, (len(places), len(total))),

@@ -20,7 +20,8 @@ Status = Literal["fitted", "flat", "all right", "all wrong", "too few levels", "
 """Whether there is a curve.
 
 fitted: there is.
-flat: the share of right answers doesn't rise with the level, so there is nothing to have a midpoint or a threshold.
+flat: the share of right answers doesn't rise with the level, so there is no midpoint; and a threshold only outside the
+    tested range, where the answers to the lowest or the highest level show that it is there.
 all right, all wrong: every answer, so thresholds are below the tested range, or above it.
 too few levels: fewer than a curve has parameters, as with a single level, or no clip at all.
 too many levels: a level of its own for nearly every clip, as measured SNRs are; nominal ones are what to fit.

@@ -44,6 +44,18 @@ def _level(cell: Cell) -> float:
     return cell.condition
 
 
+def passed(trials: Trials, level: float) -> Place | None:
+    """Where a share of right answers is reached that no curve is fitted for: at no tested level, or at every one.
+
+    A share that rises or not is above the level everywhere if it surely is at the lowest level tested.
+    """
+    if trials.cells[0].low > level:
+        return "below"
+    if trials.cells[-1].high < level:
+        return "above"
+    return None
+
+
 def unfit(trials: Trials, priors: Priors, at: Sequence[float]) -> Psychometric | None:
     """The result for data that no curve can be fitted to; None for others."""
     sources, levels = trials.right.shape
