@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import auricle
+from auricle.errors import SoundError
 from auricle.types import Audio
 from recipes.tiny import espeak, evaluate, sounds, voices
 from recipes.tiny.sentences import heldout_list, vocabulary
@@ -121,3 +122,17 @@ def test_instruments_and_kinds_of_sounds_drawn_anew(model: auricle.Model) -> Non
 def test_every_word_of_the_vocabulary_is_one_token(model: auricle.Model) -> None:
     codec = model.backend.family.codec
     assert all(len(codec.encode(f" {word}")) == 1 for word in vocabulary())
+
+
+def test_many_transcripts_are_those_of_each_and_errors_stand_in_their_place(
+    model: auricle.Model, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    sounds = [tmp_path / "bad.wav", EXAMPLES / "sentence.wav", tmp_path / "none.wav", EXAMPLES / "question.wav"]
+    first, second, third, fourth = model.transcribe_many([*sounds])
+    assert isinstance(first, SoundError)
+    assert isinstance(third, SoundError)
+    assert second == model.transcribe(sounds[1])
+    assert fourth == model.transcribe(sounds[3])
+    assert [str(one) for one in model.transcribe_many([sounds[0]])] == [str(first)]
+    assert list(model.transcribe_many([])) == []

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, cast
 
 from auricle.api.instructions import CLASSIFY_QUESTION, TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
-from auricle.api.outcomes import as_chunks, chosen, segment_of
+from auricle.api.outcomes import as_chunks, chosen, segment_of, transcript_of, transcripts_of
 from auricle.api.requests import ask_of, bare
 from auricle.api.sounds import Sound, pieces_of, read_sound, user_message
-from auricle.errors import AuricleError, OptionError, UnsupportedError
+from auricle.errors import AuricleError, OptionError, SoundError, UnsupportedError
 from auricle.types import (
     DEFAULT_QUESTION,
     Answer,
@@ -285,9 +286,7 @@ class Model:
             The errors of `stream`.
         """
         found = self.stream_transcript(audio, language=language, translate=translate, longest_s=longest_s, **options)
-        segments = tuple(found)
-        text = " ".join(segment.text for segment in segments if segment.text)
-        return Transcript(text, segments, tuple(note for segment in segments for note in segment.notes))
+        return transcript_of(found)
 
     def stream_transcript(
         self,
@@ -312,6 +311,30 @@ class Model:
             if isinstance(answer, AuricleError):
                 raise answer
             yield segment_of(piece, answer)
+
+    def transcribe_many(
+        self, sounds: Iterable[Sound], *, language: str = "English", **options: Unpack[AskOptions]
+    ) -> Iterator[Transcript | AuricleError]:
+        """As `transcribe`, of any number of sounds, several at a time; yields as `ask_many` does.
+
+        Sounds are decoded as their turn comes; pieces of one and of the next are read together.
+        """
+        options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
+        cut: deque[list[Audio] | SoundError] = deque()  # each sound whose answers are not all there yet
+
+        def pieces() -> Iterator[Audio]:
+            for sound in sounds:
+                try:
+                    found = self._pieces(sound)
+                except SoundError as error:
+                    cut.append(error)
+                else:
+                    cut.append(found)
+                    yield from found
+
+        prompt = transcription_prompt(language)
+        own = self.backend.transcribe_many(self._asked_bare(pieces(), options), language)
+        return transcripts_of(cut, own or self.ask_many(((piece, prompt) for piece in pieces()), **options))
 
     def write_down(
         self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]

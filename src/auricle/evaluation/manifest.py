@@ -123,21 +123,26 @@ def check_unique(names: Iterable[str], where: str) -> None:
         seen.add(name)
 
 
-def write_manifest(path: Path, rows: Sequence[Mapping[str, Any]], provenance: Mapping[str, Any]) -> None:
+def write_manifest(
+    path: Path,
+    rows: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, Any],
+    columns: Mapping[str, tuple[str, str]] = COLUMNS,
+) -> None:
     """Writes rows as parquet: the known columns that any row has, in their order, then the others by name.
 
     The same rows give the same bytes. A column of mixed types that nobody knows is written as text.
     """
     arrow, parquet = needed("pyarrow", WHAT), needed("pyarrow.parquet", WHAT)
     found = {name for row in rows for name in row}
-    known = {name: kind for name, (kind, _) in COLUMNS.items() if name in found}
-    columns = {
+    known = {name: kind for name, (kind, _) in columns.items() if name in found}
+    arrays = {
         **{name: arrow.array([row.get(name) for row in rows], kind) for name, kind in known.items()},
-        **{name: _guessed([row.get(name) for row in rows], arrow) for name in sorted(found - COLUMNS.keys())},
+        **{name: _guessed([row.get(name) for row in rows], arrow) for name in sorted(found - columns.keys())},
     }
     words = {PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
     with replacing(path) as part:
-        parquet.write_table(arrow.table(columns).replace_schema_metadata(words), part)
+        parquet.write_table(arrow.table(arrays).replace_schema_metadata(words), part)
 
 
 def relative(path: str | Path, folder: Path) -> str:
