@@ -18,6 +18,7 @@ import uvicorn
 from auricle.server import log
 from auricle.server.app import create_app
 from auricle.server.settings import Settings
+from auricle.server.wire import Protocol
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -28,7 +29,8 @@ def running(settings: Settings) -> Iterator[str]:
     log.set_up("json")
     app = create_app(settings)
     app.state.service.load()
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=10))
+    options = {"http": Protocol, "log_config": None, "access_log": False, "timeout_graceful_shutdown": 10}
+    server = uvicorn.Server(uvicorn.Config(app, **options))
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

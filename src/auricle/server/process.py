@@ -16,14 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from auricle.server import log
 from auricle.server.app import create_app
 from auricle.server.run import WAITING
 from auricle.server.settings import Settings
 from auricle.server.underway import Underway
+from auricle.server.wire import Protocol
 
+HEAD_S = 30  # until the whole head of a request must have come, on a new connection or an idle one
 LINGER_S = 1.0  # how long an idle connection stays open, for a request that may be on its way
 CUT_S = 5.0  # how long it may take to tell the clients of what was cut, and to end its threads
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -52,13 +53,13 @@ class Process(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 self.underway,
-                http=H11Protocol,  # one parser and one loop, whatever else is installed: what was tested is what runs
+                http=Protocol,  # one parser and one loop, whatever else is installed: what was tested is what runs
                 loop="asyncio",
                 lifespan="on",
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_keep_alive=30,
+                timeout_keep_alive=HEAD_S,
                 ws_max_size=4 << 20,
                 ws_ping_timeout=None,  # a client that isn't read from, because much waits, isn't gone
                 backlog=WAITING,
@@ -162,7 +163,7 @@ class Process(uvicorn.Server):
         """Closes connections on which nothing has come for a while; WebSockets are closed by their sessions."""
         now = time.monotonic()
         for connection in list(self.server_state.connections):
-            if not isinstance(connection, H11Protocol):
+            if not isinstance(connection, Protocol):
                 continue
             if connection.cycle is not None and not connection.cycle.response_complete:
                 idle.pop(connection, None)
