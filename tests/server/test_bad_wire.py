@@ -117,6 +117,12 @@ def test_a_chunked_body_that_goes_on(port: int) -> None:
     check(answer, 413, "the limit is 1,000,000 bytes")
 
 
+def test_a_body_of_two_lengths(port: int) -> None:
+    """Which of them counts is not the same to all that read it."""
+    sent = POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\nGET / HTTP/1.1\r\n"
+    check(exchange(port, sent, half_close=True), 400, "both content-length and transfer-encoding")
+
+
 def test_a_body_shorter_than_it_says(port: int) -> None:
     check(exchange(port, POST + b'Content-Length: 500\r\n\r\n{"model": '), 408, "did not go on for 0.4 s", 2.0)
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from auricle.api import Model
+from auricle.errors import CancelledError
 from auricle.server import log
+from auricle.server.metrics import Metrics
+from auricle.server.service import Service
 from auricle.server.settings import Settings
 from tests.checkpoints import make_checkpoint
-from tests.server.bad import CHAT, CLASSIFY, EMBED, TRANSLATE, WRITE
+from tests.server.bad import CHAT, CLASSIFY, EMBED, JSON, TRANSLATE, WRITE
 from tests.server.conftest import EXAMPLES, asking, encoded, running, wait_until
+from tests.server.processes import endless
 
 KEY, OTHER = "sk-first-0123456789", "sk-second-0123456789"
 PAGE = "https://page.example.org"
@@ -118,6 +127,13 @@ class TestOrigins:
         assert answer.headers["access-control-allow-origin"] == PAGE
         assert "access-control-allow-credentials" not in answer.headers
 
+    def test_the_official_clients_own_headers(self, guarded: httpx2.Client) -> None:
+        """The one for pages sends eight of its own, the names of which change."""
+        headers = {**self.PREFLIGHT, "access-control-request-headers": "content-type,x-stainless-os,x-stainless-lang"}
+        answer = guarded.options(CHAT, headers={"origin": PAGE, **headers})
+        assert answer.status_code == 200
+        assert "x-stainless-os" in answer.headers["access-control-allow-headers"]
+
     def test_it_may_read_why_it_was_refused(self, guarded: httpx2.Client) -> None:
         answer = guarded.get("/v1/models", headers={"origin": PAGE})
         assert answer.status_code == 401
@@ -190,11 +206,71 @@ class TestTime:
         assert json.loads(last)["error"]["code"] == "timeout"
 
     def test_a_queue_that_is_full(self, guarded: httpx2.Client) -> None:
-        answer = guarded.post(CHAT, json=asking("What?", "question.wav", n=2), headers=bearer(KEY))
+        question = asking("What?", "question.wav")
+        with guarded.stream("POST", CHAT, content=endless(stream=True), headers=bearer(KEY) | JSON) as under_way:
+            assert under_way.status_code == 200
+            answer = guarded.post(CHAT, json=question, headers=bearer(KEY))
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert error_of(answer)["code"] == "queue_full"
-        assert guarded.post(CHAT, json=asking("What?", "question.wav"), headers=bearer(KEY)).status_code == 200
+        wait_until(lambda: guarded.post(CHAT, json=question, headers=bearer(KEY)).status_code == 200, 5)
+
+    def test_more_answers_than_may_wait_are_no_matter_of_time(self, guarded: httpx2.Client) -> None:
+        answer = guarded.post(CHAT, json=asking("What?", "question.wav", n=2), headers=bearer(KEY))
+        assert answer.status_code == 422
+        assert "n is 2 and the limit is 1" in error_of(answer)["message"]
+
+
+class TestLeaving:
+    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+    @pytest.mark.parametrize("after_s", [0.0, 0.2])
+    def test_is_no_fault_of_ours(self, client: httpx2.Client, stream: bool, after_s: float) -> None:
+        with logged() as text:
+            for _ in range(5):
+                with leaving(client, endless(stream=stream)):
+                    time.sleep(after_s)
+            wait_until(lambda: text.getvalue().count('"request"') == 5)
+        lines = [json.loads(line) for line in text.getvalue().splitlines()]
+        assert [line["event"] for line in lines] == ["request"] * 5
+        assert {line["status"] for line in lines} == {499}
+
+    def test_what_was_not_the_last_is_not_taken_for_it(self) -> None:
+        cancel = Event()
+
+        def answer() -> Iterator[str]:
+            yield "the first word"
+            cancel.set()
+            yield "the second"
+            yield "all of it"
+
+        async def ask() -> str:
+            service = Service(Settings(), Metrics())
+            try:
+                return await service.last(answer, cancel)
+            finally:
+                await service.close()
+
+        with pytest.raises(CancelledError):
+            asyncio.run(ask())
+
+
+@contextmanager
+def leaving(client: httpx2.Client, body: bytes) -> Iterator[None]:
+    """Asks, and has left at the end of this without reading."""
+    address = urlsplit(str(client.base_url))
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((str(address.hostname), address.port or 80), 10) as connection:
+        connection.sendall(head.encode() + body)
+        yield
+
+
+def test_the_head_alone(client: httpx2.Client) -> None:
+    """As those ask who only look whether a server is there."""
+    for path in ("/", "/health", "/health/ready", "/health/live"):
+        head, whole = client.head(path), client.get(path)
+        assert head.status_code == 200
+        assert head.content == b""
+        assert head.headers["content-length"] == str(len(whole.content))
 
 
 def test_a_model_that_can_not_hear_says_so_on_every_route(tmp_path: Path) -> None:

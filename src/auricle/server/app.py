@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
             CORSMiddleware,
             allow_origins=list(settings.cors_origins),
             allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type"],
+            allow_headers=["*"],  # the official client for pages sends some of its own: x-stainless-...
             expose_headers=["x-request-id", "retry-after"],
         )
     return app
@@ -81,7 +81,8 @@ def create_app(settings: Settings) -> FastAPI:
 def _add_state(app: FastAPI) -> None:
     created = int(time.time())
 
-    @app.get("/", include_in_schema=False)
+    # Whoever looks whether a server is there often asks for the head alone.
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page() -> Response:
         return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
 
@@ -99,7 +100,9 @@ def _add_state(app: FastAPI) -> None:
         return JSONResponse(_model(service, created))
 
     @app.get("/health", response_model=None, responses=openapi.READY)
+    @app.head("/health", include_in_schema=False)
     @app.get("/health/ready", response_model=None, responses=openapi.READY)
+    @app.head("/health/ready", include_in_schema=False)
     async def ready(request: Request) -> Response:
         """200 when requests can be answered, 503 while the model is loaded, and if it can't be."""
         service = service_of(request)
@@ -108,6 +111,7 @@ def _add_state(app: FastAPI) -> None:
         return JSONResponse(body, 200 if service.ready else 503)
 
     @app.get("/health/live", response_model=None, responses=openapi.LIVE)
+    @app.head("/health/live", include_in_schema=False)
     async def live() -> Response:
         """200 for as long as the process answers."""
         return JSONResponse({"status": "live"})

@@ -45,6 +45,8 @@ class Gate:
     def _refusal(self, scope: Scope, headers: Headers) -> ApiError | None:
         if not self._may_enter(scope, headers):
             return ApiError(401, "an API key is needed: send it as Authorization: Bearer KEY")
+        if "transfer-encoding" in headers and "content-length" in headers:  # a proxy may believe the other
+            return ApiError(400, "the request has both content-length and transfer-encoding: send one of them")
         length = headers.get("content-length", "0")
         if not length.isdecimal():
             return ApiError(400, f"content-length is {length[:20]!r}: it must be a number of bytes")
@@ -77,6 +79,7 @@ class _Exchange:
         self.taken = 0  # bytes of the body
         # The body has come, or there is none.
         self.whole = Headers(scope=scope).get("content-length", "0") == "0" and not _is_chunked(scope)
+        self.ended = False  # all of the answer has been sent
         self.linger_s = LINGER_S
         self.id = uuid.uuid4().hex
         self.record: dict[str, Any] = {}
@@ -98,20 +101,23 @@ class _Exchange:
 
     async def receive(self) -> Message:
         if self.whole:
-            return await self._receive()
+            return self._noted(await self._receive())
         settings = self.gate.settings
         left = settings.timeout_s - (time.perf_counter() - self.begun)
         try:
             message = await asyncio.wait_for(self._receive(), min(settings.body_timeout_s, left))
         except TimeoutError as error:
             raise self._too_slow(left) from error
-        if message["type"] == "http.disconnect":
-            self.record["status"] = CLIENT_GONE
-        else:
+        if self._noted(message)["type"] != "http.disconnect":
             self.taken += len(message.get("body", b""))
             self.whole = not message.get("more_body", False)
             if self.taken > settings.max_request_bytes:
                 raise self.gate.too_large()
+        return message
+
+    def _noted(self, message: Message) -> Message:
+        if message["type"] == "http.disconnect" and not self.ended:
+            self.record.setdefault("status", CLIENT_GONE)
         return message
 
     def _too_slow(self, left: float) -> ApiError:
@@ -127,10 +133,12 @@ class _Exchange:
             if not self.whole and self.status >= 400:
                 extra.append((b"connection", b"close"))  # the rest of the body is not read
             message["headers"] = [*message.get("headers", []), *extra]
-        elif not self.whole and not message.get("more_body", False) and (self.status or 0) >= 400:
-            await self._send({**message, "more_body": True})
-            await self._drain()
-            message = {"type": "http.response.body", "body": b""}
+        elif not message.get("more_body", False):
+            self.ended = True
+            if not self.whole and (self.status or 0) >= 400:
+                await self._send({**message, "more_body": True})
+                await self._drain()
+                message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     async def _drain(self) -> None:

@@ -55,8 +55,9 @@ def check_size(body: ChatRequest, settings: Settings) -> None:
             f"there are {len(body.messages)} messages and the limit is {settings.max_turns}: send fewer",
             param="messages",
         )
-    if (body.n or 1) > settings.max_answers:
-        raise ApiError(422, f"n is {body.n} and the limit is {settings.max_answers}: ask for fewer", param="n")
+    most = min(settings.max_answers, settings.max_running + settings.max_queue)  # each has a place of its own
+    if (body.n or 1) > most:
+        raise ApiError(422, f"n is {body.n} and the limit is {most}: ask for fewer", param="n")
     written = [message.content for message in body.messages if isinstance(message.content, str)]
     parts = [part for _, part in named_parts(body)]
     written += [part.text for part in parts if isinstance(part, TextPart)]

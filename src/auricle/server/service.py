@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from auricle import api
-from auricle.errors import AuricleError, BusyError
+from auricle.errors import AuricleError, BusyError, CancelledError
 from auricle.server.failures import ApiError
 from auricle.server.metrics import Metrics
 from auricle.server.settings import Settings
@@ -164,14 +164,18 @@ class Service:
             raise item.error
 
     async def last(self, begin: Callable[[], Iterator[T]], cancel: threading.Event) -> T:
-        """The last thing that an iterator gives which runs in a thread."""
+        """The last thing that an iterator gives which runs in a thread.
+
+        Raises:
+            CancelledError: `cancel` was set before that.
+        """
 
         def only_last() -> Iterator[T]:
             last: list[T] = []
             for item in begin():
+                if cancel.is_set():  # this may not be the last, and whoever reads it counts on that
+                    raise CancelledError("the request was given up: nobody waits for its answer")
                 last = [item]
-                if cancel.is_set():
-                    break
             yield from last
 
         items = [item async for item in self.stream(only_last, cancel)]

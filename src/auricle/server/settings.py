@@ -24,7 +24,7 @@ class Settings:
     api_keys: tuple[str, ...] = ()  # any of them is needed to be answered; none: everybody is
     cors_origins: tuple[str, ...] = ()  # pages of other origins that may ask; none may unless named
     audio_hosts: tuple[str, ...] = ()  # hosts that audio_url may name; none may unless named
-    docs: bool = True  # whether /docs and /openapi.json are there
+    docs: bool = True  # whether /openapi.json is there
 
     max_request_mb: float = 32.0  # of a request's body
     max_seconds: float = 1800.0  # of one sound
