@@ -162,6 +162,8 @@ def fields() -> Iterator[Bad]:
     for name, values in wrong.items():
         for value in values:
             yield chat(f"{name[:20]} is {shown(value)}", 400, **{name: value})
+    yield chat("an empty stop among others", 400, "stop: ", stop=["a", ""])
+    yield chat("options that are no object", 400, "stream_options: it must be an object", stream_options=5)
     yield chat("more answers than are given", 422, n=9)
     yield chat("more answers than anybody could give", 422, n=2**63)
 

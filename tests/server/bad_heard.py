@@ -58,6 +58,9 @@ def sounds() -> Iterator[Bad]:
         ("a megabyte of no base64", "!" * 1_000_000),
     ):
         yield sound(f"base64 of {name}", 400, data)
+    broken = "\r\n".join(good[n : n + 76] for n in range(0, len(good), 76))
+    yield sound("base64 in lines, as mail has it", 400, broken, "'\\r' at character 76")
+    yield sound("base64 in an address", 400, f"data:;base64,{good[:80]}", "it is a data URL")
     for value in (None, 5, True, [], {}, [good]):
         yield sound(f"a sound of {shown(value)}", 400, value)
     for value in (None, 5, "x", [], {}, {"format": "wav"}, {"data": good, "format": 5}, {"data": good, "x": 1},
@@ -136,7 +139,13 @@ def uploads() -> Iterator[Bad]:
     yield Bad("upload: another file", 400, WRITE, options={"files": other, "data": model}, says="other")
     yield Bad("upload: two models", 400, WRITE, options={"files": two[:1], "data": {"model": ["tiny", "tiny"]}})
     yield Bad("upload: no file", 400, WRITE, options={"files": {"x": ("", b"")}, "data": model})
-    yield Bad("upload: a file that is a field", 400, WRITE, options={"files": {"file": (None, b"abc")}, "data": model})
+    yield Bad(
+        "upload: a file that is a field",
+        400,
+        WRITE,
+        options={"files": {"file": (None, b"abc")}, "data": model},
+        says="-F file=@PATH",
+    )
     named = [*two[:1], ("model", ("m", b"tiny"))]
     yield Bad("upload: a field that is a file", 400, WRITE, options={"files": named})
     yield Bad("upload: no model", 400, WRITE, options={"files": two[:1]})

@@ -27,7 +27,7 @@ def paths() -> Iterator[Bad]:
             yield Bad(f"{method} {route}", 405, route, method)
     for path in ("/", "/v1/models", "/v1/models/tiny", "/health", "/health/live", "/metrics", "/openapi.json"):
         yield Bad(f"POST {path}", 405, path, "POST", options={"content": b"{}"})
-    yield Bad("a WebSocket's path without one", 404, "/v1/realtime", "GET")
+    yield Bad("a WebSocket's path without one", 426, "/v1/realtime", "GET", says="is a WebSocket")
     long = {"x-padding": "a" * 30_000}
     yield Bad("30 kB of headers and no model", 404, "/v1/models/x", "GET", options={"headers": long})
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.client import ClientConnection, connect
 
 from auricle.engine.live import Session
 from auricle.server.settings import Settings
@@ -57,17 +57,19 @@ def event(kind: str, **values: Any) -> str:
 
 BAD = {  # what is sent, a part of what is said of it, and the field that is named
     "no JSON": ("{", "no JSON", None),
-    "JSON too deep": ("[" * 100_000, "no JSON", None),
+    "JSON too deep": ("[" * 100_000, "more than 128 deep", None),
+    "a number of no end": ('{"type": 1e400}', "too large", None),
+    "a sound twice": ('{"type": "input_audio_buffer.append", "audio": "AAAA", "audio": ""}', "'audio' twice", "audio"),
     "a list": ("[]", "JSON object", "type"),
     "no type": ("{}", "JSON object", "type"),
     "a number as type": ('{"type": 3}', "JSON object", "type"),
     "a list as event_id": ('{"type": "input_audio_buffer.clear", "event_id": []}', "event_id", "event_id"),
     "an unknown type": (event("conversation.item.create"), "must be one of session.update", "type"),
-    "half a character as type": ('{"type": "\\ud800", "event_id": "mine"}', "must be one of", "type"),
+    "half a character as type": ('{"type": "\\ud800"}', "the message has half a surrogate pair", None),
     "an unknown field": (event("input_audio_buffer.append", audio="", sound=""), "no such field", "sound"),
     "no audio": (event("input_audio_buffer.append"), "must be a string", "audio"),
     "a list as audio": (event("input_audio_buffer.append", audio=[1]), "must be a string", "audio"),
-    "no base64": (event("input_audio_buffer.append", audio="???"), "no base64", "audio"),
+    "no base64": (event("input_audio_buffer.append", audio="AA?A"), "no base64 (it has '?' at character 2)", "audio"),
     "no ASCII": (event("input_audio_buffer.append", audio="ü"), "no base64", "audio"),
     "half a sample": (event("input_audio_buffer.append", audio=ODD), "3 bytes", "audio"),
     "too much at once": (event("input_audio_buffer.append", audio=LONG), "31.0 s and the limit is 30 s", "audio"),
@@ -80,6 +82,8 @@ BAD = {  # what is sent, a part of what is said of it, and the field that is nam
     ),
     "a cancel of nothing": (event("response.cancel"), "no such answer", None),
     "no session": (event("session.update"), "session", "session"),
+    "words as session": (event("session.update", session="hi"), "session: it must be an object", "session"),
+    "a temperature of nearly nothing": (update(temperature=1e-40), "too small", "session.temperature"),
     "an unknown type of session": (update(type="translation"), "'realtime' or 'transcription'", "session.type"),
     "an unknown field of it": (update(voice="alloy"), "no such field", "session.voice"),
     "sound as the answer": (update(output_modalities=["audio"]), "'text'", "session.output_modalities.0"),
@@ -87,9 +91,9 @@ BAD = {  # what is sent, a part of what is said of it, and the field that is nam
     "tools": (update(tools=[{"type": "function"}]), "at most 0", "session.tools"),
     "empty instructions": (update(instructions=" "), "say what to do", "session.instructions"),
     "instructions of half a character": (
-        '{"type": "session.update", "event_id": "mine", "session": {"instructions": "\\ud800"}}',
-        "valid string",
-        "session.instructions",
+        '{"type": "session.update", "session": {"instructions": "\\ud800"}}',
+        "half a surrogate pair",
+        None,
     ),
     "long instructions": (update(instructions="a" * 10_001), "at most 10000", "session.instructions"),
     "many tokens": (update(max_output_tokens=100_000), "at most 4096", "session.max_output_tokens"),
@@ -202,6 +206,13 @@ class TestDoors:
                 assert error["code"] == "too_many_sessions"
                 assert "1 realtime sessions" in error["message"]
             wait_until(lambda: opens(address))
+
+    @pytest.mark.parametrize("path", ["/realtime", "/v1/realtime/", "/v1/chat/completions", "/health", "/"])
+    def test_another_path(self, server: str, path: str) -> None:
+        with pytest.raises(InvalidStatus) as raised, connect(server.replace("http", "ws", 1) + path):
+            pass
+        assert raised.value.response.status_code == 404
+        assert "it is /v1/realtime" in json.loads(raised.value.response.body)["error"]["message"]
 
     def test_none(self) -> None:
         with running(Settings(max_sessions=0)) as address:

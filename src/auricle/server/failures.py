@@ -43,7 +43,11 @@ TYPES = {
     500: ("server_error", "internal_error"),
     503: ("server_error", "loading"),
 }
-HEADERS = {429: {"retry-after": str(BUSY_RETRY_S)}, 401: {"www-authenticate": "Bearer"}}
+HEADERS = {
+    401: {"www-authenticate": "Bearer"},
+    426: {"upgrade": "websocket", "connection": "upgrade"},
+    429: {"retry-after": str(BUSY_RETRY_S)},
+}
 
 
 class ApiError(HTTPException):
@@ -116,9 +120,13 @@ def invalid(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         said = "the body is no JSON object: send one" if first["type"] != "missing" else "the body is empty: send JSON"
     elif first["type"] == "extra_forbidden":
         said = "there is no such field here: leave it out"
+    elif first["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        said = "it must be an object"
+    elif "Expected UploadFile" in said:
+        said = "it must be a file with a name; with curl, that is -F file=@PATH"
     text = f"{param}: {said}" if param else said
     return ApiError(400, text + (f" (and {more} more)" if more else ""), param=param)
 
 
-TAGS = ("written", "parts", "image", "str", "InputAudio")
+TAGS = ("written", "parts", "image", "str", "constrained-str", "InputAudio")
 """How unions of `schemas` call their members, which pydantic puts into the path of a field."""

@@ -111,7 +111,7 @@ def _not_kept(value: bool) -> bool:
 
 
 Temperature = Annotated[float, Field(ge=0, le=100), AfterValidator(_not_tiny)]
-Stop = Annotated[str, Field(max_length=1000)]
+Stop = Annotated[str, Field(min_length=1, max_length=1000)]
 Regex = Annotated[str, Field(max_length=10_000)]
 Choices = Annotated[list[Annotated[str, Field(max_length=10_000)]], Field(min_length=1, max_length=10_000)]
 

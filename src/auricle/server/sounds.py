@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 
 from auricle.errors import SoundError, TooLongError
 from auricle.server.failures import ApiError
@@ -28,9 +29,8 @@ class Sounds:
         try:
             content = base64.b64decode(data, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ApiError(
-                400, f"{name} is no base64 ({error}): send the file's bytes in standard base64", param=name
-            ) from error
+            text = f"{name} is no base64 ({flaw_of(data, error)}): send the file's bytes in standard base64, unbroken"
+            raise ApiError(400, text, param=name) from error
         return self.from_bytes(content, name)
 
     def from_bytes(self, content: bytes, name: str) -> Audio:
@@ -61,6 +61,14 @@ class Sounds:
                 f"it have {self._taken:,.2f} s: send less"
             )
         return str(error).replace(", or raise max_seconds", "")
+
+
+def flaw_of(data: str, error: Exception) -> str:
+    """What keeps a text from being base64: Python's own `error` says only that something does."""
+    if is_data_url(data):
+        return "it is a data URL, whose part behind the comma is"
+    found = re.search(r"[^A-Za-z0-9+/=]", data)
+    return f"it has {found[0]!r} at character {found.start():,}" if found else str(error)
 
 
 def is_data_url(url: str) -> bool:

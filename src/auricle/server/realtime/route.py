@@ -7,6 +7,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, WebSocket
+from fastapi.responses import Response
 
 from auricle.server import log
 from auricle.server.failures import ApiError
@@ -34,6 +35,20 @@ async def realtime(socket: WebSocket) -> None:
             await deny(refusal, socket.scope, socket.receive, socket.send)
     finally:
         service.sessions -= 1
+
+
+@router.get(ROUTE, include_in_schema=False)
+async def no_socket() -> Response:
+    """Who asks for it as for a page is told what it is."""
+    raise ApiError(426, f"{ROUTE} is a WebSocket: open it as ws://HOST:PORT{ROUTE}", code="websocket_needed")
+
+
+@router.websocket("/{path:path}")
+async def elsewhere(socket: WebSocket, path: str) -> None:
+    """No other path is a WebSocket."""
+    failure = ApiError(404, f"there is no WebSocket at /{path[:80]}: it is {ROUTE}")
+    service_of(socket).metrics.requests.labels("none", str(failure.status)).inc()
+    await deny(failure, socket.scope, socket.receive, socket.send)
 
 
 async def _serve(service: Service, socket: WebSocket) -> None:

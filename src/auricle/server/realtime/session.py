@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from auricle.server.failures import ApiError, invalid
 from auricle.server.languages import language_name
-from auricle.server.schemas import Body
+from auricle.server.schemas import Body, Temperature
 from auricle.server.settings import Settings
 
 INSTRUCTIONS = "Answer what the speaker says."  # told in `session.created`; a client sends its own
@@ -136,7 +136,7 @@ class _Update(Body):
     instructions: Annotated[str | None, Field(max_length=MAX_INSTRUCTIONS)] = None
     output_modalities: list[Literal["text"]] | None = None
     max_output_tokens: Annotated[Any, AfterValidator(_count)] = None
-    temperature: Annotated[float | None, Field(ge=0, le=100)] = None
+    temperature: Temperature | None = None
     audio: _Sound | None = None
     # As the beta had it.
     modalities: list[Literal["text"]] | None = None

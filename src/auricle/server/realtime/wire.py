@@ -15,7 +15,9 @@ from fastapi import WebSocket, WebSocketDisconnect
 from numpy.typing import NDArray
 from starlette.types import Message
 
+from auricle.server.bodies import read_json
 from auricle.server.failures import ApiError
+from auricle.server.sounds import flaw_of
 
 FIELDS = {  # of each event that is taken, beside `type` and `event_id`
     "session.update": {"session"},
@@ -94,9 +96,10 @@ def read_event(message: Mapping[str, Any]) -> dict[str, Any]:
     if text is None:
         raise ApiError(400, "a binary message came in: send events as JSON text, sound in base64 within them")
     try:
-        event = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"a message is no JSON ({str(error)[:80]}): send a JSON object") from error
+        event = read_json(text.encode())
+    except ApiError as error:
+        said = error.message.replace("the body", "the message")
+        raise ApiError(error.status, said, param=error.param, code=error.code) from error
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise ApiError(400, "an event is a JSON object with a string as its type", param="type")
     if not isinstance(event.get("event_id", ""), str | None):
@@ -130,7 +133,8 @@ def read_samples(audio: object, rate: int) -> NDArray[np.int16]:
     try:
         data = base64.b64decode(audio, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ApiError(400, f"audio is no base64 ({error}): send 16-bit mono PCM so", param="audio") from error
+        text = f"audio is no base64 ({flaw_of(audio, error)}): send 16-bit mono PCM so"
+        raise ApiError(400, text, param="audio") from error
     if len(data) % 2:
         raise ApiError(400, f"audio has {len(data)} bytes, and a sample has 2: send whole samples", param="audio")
     seconds = len(data) / 2 / rate
