@@ -157,6 +157,8 @@ def transcribe_rows(sources: int = 12, seed: int = 0) -> list[Row]:
                     "insertions": 0,
                     "deletions": 0,
                     "words": words,
+                    "char_edits": wrong,
+                    "chars": 5 * words - 1,
                     "latency_ms": float(rng.gamma(9, 10)),
                     "preprocess_ms": float(rng.gamma(4, 0.5)),
                     "model_ms": float(rng.gamma(9, 9)),
@@ -201,22 +203,21 @@ def write_run(
     model: str = "made-up",
     complete: bool = True,
     sounds: bool = True,
+    load_s: float = 1.234,
     **more: Any,
 ) -> Path:
     """A run's folder; of one that isn't complete, the last line is torn, as a kill leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
-        "task": task,
-        "labels": None if labels is None else list(labels),
-        "model": model,
-        "classifier": {"model": model, "revision": "abc123", "device": "cpu", "dtype": "float32", "prompt_id": "plain"},
-        "manifest": {"path": "../set/manifest.parquet", "sha256": "5f" * 32, "rows": len(rows)},
-        "prompt": {"id": "plain", "text": "Is this SPEECH or NONSPEECH?"},
-        "unknown": "wrong",
-        "auricle": "0.1.0",
-        "load_s": 1.234,
+        "task": task, "labels": None if labels is None else list(labels), "model": model, "revision": "abc123",
+        "backend": "native", "device": "cpu", "dtype": "float32", "auricle": "0.1.0",
+        "prompt_id": "plain", "prompt": "Is this SPEECH or NONSPEECH?",
     }
+    session = {"started": "2026-01-01T12:00:00+00:00", "load_s": load_s, "elapsed_s": 60.5, "machine": "Linux, 2 cores"}
+    manifest = {"path": "../set/manifest.parquet", "sha256": "5f" * 32, "clips": len(rows)}
+    about = {"manifest": manifest, "sessions": [{**session, "load_s": 9.9}, session]}
     (folder / "plan.json").write_text(json.dumps({**plan, **more}), encoding="utf-8")
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
     lines = [json.dumps(row) + "\n" for row in rows]
     if complete:
         names = list(dict.fromkeys(name for row in rows for name in row))

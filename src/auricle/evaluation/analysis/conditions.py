@@ -120,7 +120,14 @@ def crossed(run: Run, rows: Sequence[Row], factors: Sequence[Factor], policy: Po
     label = "true_label" if run.task == "label" else None
     conditions = [(row[label] if label else None, *(level_of(factor, row) for factor in kept)) for row in answered.rows]
     found = cells(conditions, answered.right, answered.sources)
-    order = sorted(found, key=lambda cell: tuple(map(_sortable, cell.condition)))  # type: ignore[call-overload]
+    place = {name: float(number) for number, name in enumerate(run.labels)}
+
+    def in_order(cell: Cell) -> tuple[Any, ...]:
+        assert isinstance(cell.condition, tuple)
+        of_label, *have = cell.condition
+        return (place.get(of_label, 0.0), *map(_sortable, have))
+
+    order = sorted(found, key=in_order)
     return Crossed(kept, tuple(order[:MOST_CELLS]), max(0, len(order) - MOST_CELLS))
 
 

@@ -30,6 +30,14 @@ class Factor:
     rising: bool = False  # more of it is easier to hear, so that a psychometric function can be fitted over it
     signed: bool = False
 
+    @property
+    def name_and_unit(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit and "(" not in self.title else self.title
+
+    def bare(self, level: Any) -> str:
+        """Without its unit, for an axis or a column that has it in its title."""
+        return self.spell(level).removesuffix(f" {self.unit}") if self.unit else self.spell(level)
+
     def spell(self, level: Any) -> str:
         if level is None:
             return self.without

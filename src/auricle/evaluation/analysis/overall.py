@@ -30,7 +30,6 @@ NAMES: dict[str, tuple[str, bool]] = {
     "brier": ("Brier score", False),
     "wer": ("WER", True),
     "cer": ("CER", True),
-    "mean_cer": ("mean CER of a sound", True),
     "substitutions": ("substitutions", True),
     "insertions": ("insertions", True),
     "deletions": ("deletions", True),
@@ -82,29 +81,30 @@ class Overall:
         return record
 
 
-def overall(run: Run, split: str, intervals: bool = True) -> tuple[Overall, ...]:
+def overall(run: Run, split: str, intervals: bool = True, unknown: Policy = "wrong") -> tuple[Overall, ...]:
     """Of a split: under both policies where some answers are unknown, else once, since both are the same.
 
     Args:
         intervals: also of figures whose intervals take seconds, such as that of AUC.
+        unknown: the policy that is named where both are the same.
     """
     rows = run.of(split)
     if run.task == "transcribe":
-        return (_transcribed(rows, split),)
+        return (_transcribed(rows, split, unknown),)
     answered = Answered.of(run, rows)
     scores = {}
     if run.task == "label" and answered.rows:
         scores = score_figures(Scored.of(answered, run.labels), intervals)
-    policies = POLICIES if not answered.known.all() else (run.unknown,)
+    policies = POLICIES if not answered.known.all() else (unknown,)
     return tuple(_answers(run, rows, split, answered, policy, scores) for policy in policies)
 
 
-def all_splits(run: Run, intervals: bool = True) -> tuple[Overall, ...]:
+def all_splits(run: Run, intervals: bool = True, unknown: Policy = "wrong") -> tuple[Overall, ...]:
     """Of each split, and of all rows together where there is none or only one."""
     splits = run.splits()
     if sum(len(run.of(split)) for split in splits) < len(run.rows):
         splits = (*splits, ALL)
-    return tuple(one for split in splits for one in overall(run, split, intervals))
+    return tuple(one for split in splits for one in overall(run, split, intervals, unknown))
 
 
 def _answers(
@@ -150,11 +150,11 @@ def _counted(rows: Sequence[Row], answered: Answered) -> tuple[int, int, int]:
     return len(rows) - len(answered.rows), int((~answered.known).sum()), len({source_of(row) for row in rows})
 
 
-def _transcribed(rows: Sequence[Row], split: str) -> Overall:
+def _transcribed(rows: Sequence[Row], split: str, policy: Policy) -> Overall:
     done = [row for row in rows if not row.get("error")]
     sources = {source_of(row) for row in rows}
     figures = error_rates(done) if done else {}
-    return Overall(split, "wrong", len(rows), len(rows) - len(done), 0, len(sources), figures)
+    return Overall(split, policy, len(rows), len(rows) - len(done), 0, len(sources), figures)
 
 
 def error_rates(rows: Sequence[Row]) -> dict[str, Estimate]:
@@ -167,10 +167,7 @@ def error_rates(rows: Sequence[Row]) -> dict[str, Estimate]:
     kinds = ("substitutions", "insertions", "deletions")
     words = column("words")
     figures = {"wer": mean(np.sum([column(kind) for kind in kinds], axis=0), words, sources)}
-    if all(row.get("characters") is not None for row in rows):
-        figures["cer"] = mean(column("cer") * column("characters"), column("characters"), sources)
-    elif all(row.get("cer") is not None for row in rows):
-        figures["mean_cer"] = mean(column("cer"), np.ones(len(rows)), sources)
+    figures["cer"] = mean(column("char_edits"), column("chars"), sources)
     figures |= {kind: mean(column(kind), words, sources) for kind in kinds}
     exact = np.sum([column(kind) for kind in kinds], axis=0) == 0
     return {**figures, "exact": share(exact, sources)}

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from auricle.errors import InputError
-from auricle.evaluation.analysis.runs import Policy, Row, Run, source_of
+from auricle.evaluation.analysis.runs import Policy, Row, Run, edits, source_of
 from auricle.evaluation.statistics import Comparison, compare_systems
 
 TRUTH = {"label": "true_label", "answer": "true_answer", "transcribe": "true_text"}
-FIGURE = {"label": "balanced accuracy", "answer": "accuracy", "transcribe": "mean WER of a sound, negated"}
+FIGURE = {"label": "balanced accuracy", "answer": "accuracy", "transcribe": "1 less the mean WER of a sound"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Pairs:
     figure: str  # what is compared; higher is better
     rows: int  # sounds that all runs answered
     left_out: int  # of those that any run has
+    absent: int  # of these, sounds that some run doesn't have at all
     comparisons: tuple[Comparison, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -30,6 +31,7 @@ class Pairs:
             "figure": self.figure,
             "rows": self.rows,
             "left_out": self.left_out,
+            "absent": self.absent,
             "comparisons": [asdict(one) for one in self.comparisons],
         }
 
@@ -72,7 +74,8 @@ def compare(runs: Mapping[str, Run], split: str, policy: Policy) -> Pairs | None
     sources = [source_of(sounds[sound]) for sound in both]
     classes = [sounds[sound]["true_label"] for sound in both] if task == "label" else None
     found = compare_systems(right, sources, classes=classes) if both else ()
-    return Pairs(FIGURE[task], len(both), len(sounds) - len(both), found)
+    absent = sum(any(sound not in rows for rows in every.values()) for sound in sounds)
+    return Pairs(FIGURE[task], len(both), len(sounds) - len(both), absent, found)
 
 
 def _counts(row: Row | None, task: str, policy: Policy) -> bool:
@@ -85,7 +88,9 @@ def _counts(row: Row | None, task: str, policy: Policy) -> bool:
 def _score(row: Row, task: str) -> float:
     if task == "label":
         return float(row["pred_label"] == row["true_label"])
-    return float(bool(row["right"])) if task == "answer" else -float(row["wer"])
+    if task == "answer":
+        return float(bool(row["right"]))
+    return 1 - edits(row) / max(1, row["words"])  # where nothing is said, each word written counts
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:

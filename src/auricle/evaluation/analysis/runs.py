@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import InputError, OptionError
-from auricle.evaluation.job import needed, read_plan
+from auricle.evaluation.job import PLAN, needed, read_plan
+from auricle.evaluation.runner.about import read_about
+from auricle.evaluation.runner.rows import LINES, TABLE
 from auricle.evaluation.splits import check_splits
 
-PLAN, TABLE, LINES = "plan.json", "rows.parquet", "rows.jsonl"
 ALL, TEST = "all", "test"  # of splits
 Row = Mapping[str, Any]
 Task = Literal["label", "transcribe", "answer"]
@@ -25,7 +26,16 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 # What a row without an error has, beside segment_id, by task.
 NEEDED = {
     "label": ("true_label", "pred_label"),
-    "transcribe": ("true_text", "pred_text", "substitutions", "insertions", "deletions", "words"),
+    "transcribe": (
+        "true_text",
+        "pred_text",
+        "substitutions",
+        "insertions",
+        "deletions",
+        "words",
+        "char_edits",
+        "chars",
+    ),
     "answer": ("true_answer", "pred_answer", "right"),
 }
 
@@ -36,6 +46,7 @@ class Run:
 
     folder: Path
     plan: Mapping[str, Any]
+    about: Mapping[str, Any]  # the manifest, and each time that the run was worked on
     rows: tuple[Row, ...]  # in the manifest's order; as they came, where the run isn't complete
     complete: bool
 
@@ -54,14 +65,15 @@ class Run:
         return str(self.plan.get("model") or self.folder.name)
 
     @property
-    def unknown(self) -> Policy:
-        """What becomes of unknown answers in figures that are given once."""
-        return "dropped" if self.plan.get("unknown") == "dropped" else "wrong"
-
-    @property
     def planned(self) -> int:
         """How many rows the run is to have."""
-        return max(int((self.plan.get("manifest") or {}).get("rows") or 0), len(self.rows))
+        return max(int((self.about.get("manifest") or {}).get("clips") or 0), len(self.rows))
+
+    @property
+    def load_s(self) -> float | None:
+        """Seconds in which the model was loaded, the last time that it was."""
+        times = [one.get("load_s") for one in self.about.get("sessions") or ()]
+        return next((float(one) for one in reversed(times) if one is not None), None)
 
     def splits(self) -> tuple[str, ...]:
         """By name; empty where rows are in none."""
@@ -124,6 +136,11 @@ class Answered:
         return [row.get(name) for row in self.rows]
 
 
+def edits(row: Row) -> int:
+    """Words that are wrong in a transcript."""
+    return int(row["substitutions"] + row["insertions"] + row["deletions"])
+
+
 def source_of(row: Row) -> Hashable:
     """The recording that a row's sound comes from; without one, each clip is a source of its own."""
     return str(row.get("source_id") or row.get("clip_id") or row["segment_id"])
@@ -147,9 +164,9 @@ def read_run(folder: str | Path) -> Run:
     rows = _table(folder / TABLE) if complete else _lines(folder / LINES)
     if not rows:
         raise InputError(f"{folder} has no rows yet: run `auricle eval` first")
-    run = Run(folder, plan, tuple(rows), complete)
+    run = Run(folder, plan, read_about(folder), tuple(rows), complete)
     _check(run)
-    return run
+    return run if run.planned == len(rows) else replace(run, complete=False)
 
 
 def _table(path: Path) -> list[Row]:

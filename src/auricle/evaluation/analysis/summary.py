@@ -16,7 +16,10 @@ from auricle.evaluation.analysis.runs import Policy, Row, Run
 from auricle.evaluation.statistics import Latency, latency
 
 # What the table at the end of a run shows, of those that there are.
-SHOWN = ("accuracy", "balanced_accuracy", "f1", "d_prime", "criterion", "auc", "eer", "ece", "wer", "cer", "mean_cer")
+SHOWN = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "f1", "d_prime", "criterion", "auc", "eer", "ece"),
+    *("wer", "cer"),
+)
 TIMES = ("preprocess_ms", "model_ms", "latency_ms")
 
 
@@ -38,12 +41,11 @@ class Summary:
     @property
     def reported(self) -> Overall:
         """The figures of the reported split under the run's policy."""
-        (one, *_) = [one for one in self.overall if (one.split, one.policy) == (self.split, self.policy)]
-        return one
+        return next(one for one in self.overall if (one.split, one.policy) == (self.split, self.policy))
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         """The overall figures for people: a header, and a row for each split and policy."""
-        keys = [key for key in SHOWN if any(key in one.figures for one in self.overall)]
+        keys = shown(self.overall)
         header = ("split", "unknown", "rows", "errors", *(NAMES[key][0] for key in keys))
         rows = []
         for one in self.overall:
@@ -73,10 +75,17 @@ class Summary:
         }
 
 
+def shown(found: Sequence[Overall]) -> list[str]:
+    """The keys of the most telling figures that any of these has; of two labels, F1 is that of the positive class."""
+    there = [key for key in SHOWN if any(key in one.figures for one in found)]
+    return [key for key in there if key != "macro_f1" or "f1" not in there]
+
+
 def summarise(
     run: Run,
     *,
     split: str | None = None,
+    unknown: Policy = "wrong",
     intervals: bool = True,
     fits: bool = False,
     at: Sequence[float] = AT,
@@ -88,6 +97,7 @@ def summarise(
 
     Args:
         split: that conditions, decision and fits are of; unless given, `test`, the only one, or all.
+        unknown: what becomes of unknown answers in figures that are given once.
         intervals: also those that take seconds: of AUC, EER, average precision, ECE and Brier score.
         fits: psychometric functions too; each takes up to a second or two.
         at: shares of right answers whose thresholds are wanted of the fits.
@@ -99,22 +109,22 @@ def summarise(
         OptionError: no row is in the split.
     """
     reported = run.reported(split)
-    rows, policy = run.of(reported), run.unknown
-    by_split = all_splits(run, intervals)
+    rows = run.of(reported)
+    by_split = all_splits(run, intervals, unknown)
     if reported not in {one.split for one in by_split}:
-        by_split = (*by_split, *overall(run, reported, intervals))
+        by_split = (*by_split, *overall(run, reported, intervals, unknown))
     factors = varied(rows) if factors is None else tuple(factors)
     found: tuple[Curve, ...] = ()
     if fits:
-        found = curves(run, rows, factors, policy, at=at, resamples=resamples, progress=progress)
+        found = curves(run, rows, factors, unknown, at=at, resamples=resamples, progress=progress)
     return Summary(
         run,
         reported,
-        policy,
+        unknown,
         by_split,
         tuple(factors),
-        tuple(by_factor(run, rows, factor, policy) for factor in factors),
-        crossed(run, rows, factors, policy),
+        tuple(by_factor(run, rows, factor, unknown) for factor in factors),
+        crossed(run, rows, factors, unknown),
         decide(run, reported),
         _latency(run, rows),
         found,
@@ -126,6 +136,5 @@ def _latency(run: Run, rows: Sequence[Row]) -> Latency | None:
     timed = [row for row in rows if not row.get("error") and all(row.get(name) is not None for name in TIMES)]
     if not timed:
         return None
-    load_s = run.plan.get("load_s")
     preprocess, model, whole = ([float(row[name]) for row in timed] for name in TIMES)
-    return latency(preprocess, model, whole, None if load_s is None else float(load_s))
+    return latency(preprocess, model, whole, run.load_s)

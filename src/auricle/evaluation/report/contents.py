@@ -7,18 +7,13 @@ from collections.abc import Mapping
 from auricle.evaluation.analysis.conditions import ByFactor
 from auricle.evaluation.analysis.curves import Curve
 from auricle.evaluation.analysis.estimates import Estimate
-from auricle.evaluation.analysis.overall import NAMES, Overall
+from auricle.evaluation.analysis.overall import NAMES
 from auricle.evaluation.analysis.pairs import Pairs
-from auricle.evaluation.analysis.summary import SHOWN, Summary
+from auricle.evaluation.analysis.summary import Summary, shown
 from auricle.evaluation.report.levels import FIGURE
 from auricle.evaluation.report.tables import Column, Kind, Part, Table
 
 Summaries = Mapping[str, Summary]  # by the name of the run
-
-
-def _figures(found: list[Overall]) -> list[str]:
-    """The figures that any of some rows has, the most telling first."""
-    return [*(key for key in SHOWN if any(key in one.figures for one in found))]
 
 
 def _columns(keys: list[str]) -> list[Column]:
@@ -28,7 +23,7 @@ def _columns(keys: list[str]) -> list[Column]:
 def key_figures(runs: Summaries) -> Table:
     """A row for each run, of the reported split."""
     reported = [one.reported for one in runs.values()]
-    keys = _figures(reported)
+    keys = shown(reported)
     first = next(iter(runs.values()))
     unknown = any(one.unknown for one in reported)
     counts = [Column("answers", "count"), *([Column("unknown", "count")] if unknown else []), Column("errors", "count")]
@@ -53,26 +48,17 @@ def every_split(runs: Summaries) -> Table:
     found = [(name, one) for name, summary in runs.items() for one in summary.overall]
     have = [one for _, one in found]
     keys = [key for key in NAMES if any(key in one.figures for one in have)]
-    columns = (
-        *(
-            Column("run"),
-            Column("split"),
-            Column("unknown answers"),
-            Column("rows", "count"),
-            Column("sources", "count"),
-        ),
-        *(Column("unknown", "count"), Column("errors", "count"), *_columns(keys)),
-    )
-    rows = tuple(
-        (
-            *(name, one.split, _counted(one.policy) if one.unknown else "–", one.rows, one.sources),
-            *(one.unknown, one.errors, *(one.figures.get(key) for key in keys)),
-        )
-        for name, one in found
-    )
-    return Table(
-        "figures", "Every split, both policies", "Errors are no answers: they are in no figure.", columns, rows
-    )
+    unknown = any(one.unknown for one in have)
+    title = "Every split, both policies for unknown answers" if unknown else "Every split"
+    columns = [Column("run"), Column("split"), Column("rows", "count"), Column("sources", "count")]
+    columns += [Column("unknown", "count"), Column("unknown answers")] if unknown else []
+    columns += [Column("errors", "count"), *_columns(keys)]
+    rows = []
+    for name, one in found:
+        counted = (one.unknown, _counted(one.policy) if one.unknown else "–") if unknown else ()
+        figures = (one.figures.get(key) for key in keys)
+        rows.append((name, one.split, one.rows, one.sources, *counted, one.errors, *figures))
+    return Table("figures", title, "Errors are no answers: they are in no figure.", tuple(columns), tuple(rows))
 
 
 def by_level(runs: Summaries, found: Mapping[str, ByFactor]) -> Table:
@@ -85,7 +71,7 @@ def by_level(runs: Summaries, found: Mapping[str, ByFactor]) -> Table:
     binary = len(summary.run.labels) == 2
     extra = [Column("d′", "number"), Column("criterion c", "number")] if binary else []
     columns = (
-        *(Column("run"), Column(factor.title), Column("rows", "count"), Column("sources", "count")),
+        *(Column("run"), Column(factor.name_and_unit), Column("rows", "count"), Column("sources", "count")),
         *(Column(FIGURE[summary.run.task], "share"), *(Column(f"{label} right", "share") for label in labels), *extra),
     )
     rows = []
@@ -93,7 +79,8 @@ def by_level(runs: Summaries, found: Mapping[str, ByFactor]) -> Table:
         for at in one.levels:
             heard = (at.d_prime, at.criterion) if binary else ()
             classes = (at.classes.get(label) for label in labels)
-            rows.append((name, at.level.name, at.figure.rows, at.figure.sources, at.figure, *classes, *heard))
+            level = at.level.name.removesuffix(f" {factor.unit}")
+            rows.append((name, level, at.figure.rows, at.figure.sources, at.figure, *classes, *heard))
     caption = (
         "Intervals are Wilson's where each row is of a source of its own, else the wider of that and over sources."
     )
@@ -106,7 +93,7 @@ def every_cell(runs: Summaries) -> Table | None:
     if not first.cells.factors or not first.cells.cells:
         return None
     factors = first.cells.factors
-    titles = (Column(f"{factor.title} ({factor.unit})" if factor.unit else factor.title) for factor in factors)
+    titles = (Column(factor.name_and_unit) for factor in factors)
     columns = (Column("run"), Column("label"), *titles, Column("rows", "count"), Column("right", "share"))
     rows, left_out = [], 0
     for name, summary in runs.items():
@@ -114,7 +101,7 @@ def every_cell(runs: Summaries) -> Table | None:
         for cell in summary.cells.cells:
             assert isinstance(cell.condition, tuple)
             label, *levels = cell.condition
-            spelt = (factor.spell(level) for factor, level in zip(factors, levels, strict=True))
+            spelt = (factor.bare(level) for factor, level in zip(factors, levels, strict=True))
             right = Estimate(cell.share, cell.low, cell.high, "wilson", cell.total, cell.sources)
             rows.append((name, "all" if label is None else label, *spelt, cell.total, right))
     caption = "Wilson's intervals." + (f" {left_out} more combinations are left out." if left_out else "")
@@ -136,7 +123,7 @@ def thresholds(runs: Summaries, *, pooled: bool) -> Table | None:
     columns = (
         *(Column("run"), Column("clips of"), Column("over"), Column("at")),
         *(Column("midpoint" if level is None else f"{100 * level:g} % right") for level in levels),
-        *(Column("width"), Column("guess", "share"), Column("lapse", "share"), Column("fit p", "number")),
+        *(Column("width"), Column("guess", "share"), Column("lapse", "share"), Column("fit p", "p")),
         *(Column("sources", "count"), Column("remarks")),
     )
     rows = tuple(_threshold_row(name, curve) for name, curve in found)
@@ -219,7 +206,7 @@ def comparison(pairs: Pairs | None) -> Table | None:
     if pairs is None or not pairs.comparisons:
         return None
     columns = (
-        *(Column("a"), Column("b"), Column("a less b", "share"), Column("p"), Column("p by Holm")),
+        *(Column("a"), Column("b"), Column("a less b", "share"), Column("p", "p"), Column("p by Holm", "p")),
         *(Column("a better on", "count"), Column("b better on", "count"), Column("remarks")),
     )
     rows = []
@@ -227,20 +214,13 @@ def comparison(pairs: Pairs | None) -> Table | None:
         gap = one.interval
         apart = Estimate(one.difference, gap.low, gap.high, "sources", one.rows, gap.sources, gap.note)
         remarks = "; ".join(part for part in (one.note, gap.note) if part)
-        ps = (_p(one.p), _p(one.adjusted_p))
-        rows.append((one.a, one.b, apart, *ps, one.a_better, one.b_better, remarks))
+        rows.append((one.a, one.b, apart, one.p, one.adjusted_p, one.a_better, one.b_better, remarks))
     left_out = f" {pairs.left_out} sounds that not all runs answered are left out." if pairs.left_out else ""
     caption = (
         f"Of {pairs.figure}, on the {pairs.rows} sounds that all runs answered.{left_out} Tested by swapping the runs "
         f"source by source ({pairs.comparisons[0].method}); p by Holm counts all pairs."
     )
     return Table("comparison", "Runs against each other", caption, columns, tuple(rows))
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def times(runs: Summaries) -> Table | None:

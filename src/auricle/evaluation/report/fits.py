@@ -11,7 +11,7 @@ from auricle.evaluation.analysis.curves import Curve
 from auricle.evaluation.analysis.factors import Factor
 from auricle.evaluation.report import theme
 from auricle.evaluation.report.drawing import Canvas, Picture, canvas, colormap, drawing
-from auricle.evaluation.report.levels import Scale, axis_name
+from auricle.evaluation.report.levels import Scale
 from auricle.evaluation.statistics import Psychometric
 
 POINTS = 160  # along a curve
@@ -60,7 +60,7 @@ def level_by_level(name: str, number: int, curves: Sequence[Curve]) -> Picture:
         return sheet.finish(
             f"levels-{number}-{_slug(first)}-at-{first.other.name.replace('_', '-')}",
             f"{name}, {_whose(first)}: by {first.over.title} at each {first.other.title}",
-            f"A fit at each level of {first.other.title}, all other conditions put together.",
+            "All other conditions put together. Where no function can be fitted, points are joined by dots.",
         )
 
 
@@ -82,7 +82,8 @@ def _draw(axes: Any, fit: Psychometric, scale: Scale, colour: str, marker: str, 
         elinewidth=0.9,
         alpha=0.9,
     )
-    if fit.curves is None:  # flat, all right, ...: what the table of thresholds says
+    if fit.curves is None:  # flat, all right, ...: what the table of thresholds says; the points alone are joined
+        axes.plot(places, [cell.share for cell in fit.points], color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
         return points
     low, high = _level(fit.points[0].condition), _level(fit.points[-1].condition)
     levels = np.geomspace(low, high, POINTS) if scale.factor.scale == "log" else np.linspace(low, high, POINTS)
@@ -112,7 +113,7 @@ def _finish(sheet: Canvas, over: Factor, scale: Scale) -> None:
     sheet.percents()
     axes = sheet.axes
     axes.set_ylabel("right answers")
-    axes.set_xlabel(axis_name(over))
+    axes.set_xlabel(over.name_and_unit)
     axes.set_xticks(*scale.ticks())
     axes.set_xlim(-0.04, 1.04)
     axes.grid(visible=False, axis="x")

@@ -50,15 +50,11 @@ class Scale:
                 if places and place - places[-1] < apart:
                     places.pop(), names.pop()
                 places.append(place)
-                names.append(self.factor.spell(value).removesuffix(f" {self.factor.unit}"))
+                names.append(self.factor.bare(value))
         if self.apart:
             places.append(1.0)
             names.append(self.factor.without)
         return places, names
-
-
-def axis_name(factor: Factor) -> str:
-    return f"{factor.title} ({factor.unit})" if factor.unit and "(" not in factor.title else factor.title
 
 
 def by_level(found: Mapping[str, ByFactor], task: Task, chance: float | None) -> Picture | None:
@@ -93,9 +89,9 @@ def _numbers(found: Mapping[str, ByFactor], factor: Factor, task: Task, chance: 
     axes.set_xticks(*scale.ticks())
     axes.set_xlim(-0.04, 1.04)
     axes.grid(visible=False, axis="x")
-    axes.set_xlabel(axis_name(factor))
+    axes.set_xlabel(factor.name_and_unit)
     sheet.legend(legend)
-    return sheet.finish(f"by-{_slug(factor)}", f"{FIGURE[task].capitalize()} by {factor.title}", CAPTION)
+    return sheet.finish(f"by-{_slug(factor)}", _title(task, factor), CAPTION)
 
 
 def _errors(axes: Any, levels: Sequence[AtLevel], scale: Scale, shift: float, number: int, *, joined: bool) -> Any:
@@ -147,7 +143,12 @@ def _names(found: Mapping[str, ByFactor], factor: Factor, task: Task, chance: fl
     axes.grid(visible=False, axis="y")
     _finish_values(sheet, found.values(), task, chance, "x")
     sheet.legend(legend)
-    return sheet.finish(f"by-{_slug(factor)}", f"{FIGURE[task].capitalize()} by {factor.title}", CAPTION)
+    return sheet.finish(f"by-{_slug(factor)}", _title(task, factor), CAPTION)
+
+
+def _title(task: Task, factor: Factor) -> str:
+    figure = FIGURE[task]
+    return f"{figure[0].upper()}{figure[1:]} by {factor.title}"
 
 
 def _finish_values(sheet: Any, found: Any, task: Task, chance: float | None, axis: str) -> None:
@@ -184,12 +185,11 @@ def heat_map(name: str, number: int, cells: Crossed, down: Factor, across: Facto
         sheet = canvas((SIZE[0], 1.1 + 0.32 * len(rows)))
         _fill(sheet.axes, sums, rows, columns)
         axes = sheet.axes
-        axes.set_yticks(range(len(rows)), [down.spell(level).removesuffix(f" {down.unit}") for level in rows])
-        spelt = [across.spell(level).removesuffix(f" {across.unit}") for level in columns]
-        axes.set_xticks(range(len(columns)), spelt)
+        axes.set_yticks(range(len(rows)), [down.bare(level) for level in rows])
+        axes.set_xticks(range(len(columns)), [across.bare(level) for level in columns])
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
-        axes.set_ylabel(axis_name(down))
-        axes.set_xlabel(axis_name(across))
+        axes.set_ylabel(down.name_and_unit)
+        axes.set_xlabel(across.name_and_unit)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         for side in axes.spines.values():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from auricle.evaluation.analysis.estimates import Estimate, number, percent
 
 RUN = "run"  # the title of the column that says whose a row is
-Kind = Literal["text", "count", "share", "number", "ms"]
+Kind = Literal["text", "count", "share", "number", "ms", "p"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ def _words(kind: Kind, value: Any) -> str:
         return percent(value)
     if kind == "number":
         return number(value)
+    if kind == "p":
+        return "< 0.001" if value < 0.001 else f"{value:.3f}"
     if kind == "ms":
         return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
     return str(value)

@@ -15,6 +15,7 @@ from auricle.evaluation.analysis.summary import Summary
 
 MOST_NAMED = 4  # labels or runs in a sentence
 LONGEST_FACT = 200  # characters
+PROMPTS = ("prompt", "prompt.text", "template", "question")  # names of what is shown as a text of its own
 # What a run is judged by in one sentence, and in which direction it is better.
 JUDGED = {"label": ("balanced_accuracy", "balanced accuracy", 1), "answer": ("accuracy", "accuracy", 1)}
 JUDGED["transcribe"] = ("wer", "WER", -1)
@@ -83,10 +84,10 @@ def warnings(runs: Mapping[str, Summary], pairs: Pairs | None) -> Iterator[str]:
             yield f"{name}: {errors} of {one.reported.rows} sounds got no answer but an error, and are in no figure."
         if one.reported.sources < 10:
             yield f"{name} heard {one.reported.sources} source(s) only, so that intervals over sources are rough."
-    if pairs is not None and pairs.left_out:
+    if pairs is not None and pairs.absent:
         yield (
-            f"The runs don't have the same sounds: {pairs.rows} were answered by all, and comparisons are of those; "
-            f"{pairs.left_out} others are in some runs only."
+            f"The runs don't have the same sounds: {pairs.absent} are in some runs only. Comparisons are of the "
+            f"{pairs.rows} that all answered, and other figures of all that a run has."
         )
 
 
@@ -95,9 +96,14 @@ def facts(summary: Summary) -> tuple[list[tuple[str, str]], list[tuple[str, str]
     run = summary.run
     short = [("folder", str(run.folder)), ("rows", f"{len(run.rows)} of {run.planned}")]
     texts: list[tuple[str, str]] = []
-    for key, value in _flat(run.plan):
-        many = "\n" in value or len(value) > LONGEST_FACT
-        (texts if many or key.endswith(("prompt.text", "prompt.template")) else short).append((key, value))
+    sessions = run.about.get("sessions") or []
+    about = {name: value for name, value in run.about.items() if name != "sessions"}
+    if sessions:
+        about |= {**sessions[-1], "elapsed_s": round(sum(one.get("elapsed_s") or 0.0 for one in sessions), 1)}
+        about |= {"started": sessions[0].get("started"), "times worked on": len(sessions)}
+    for key, value in _flat({**run.plan, **about}):
+        long = "\n" in value or len(value) > LONGEST_FACT
+        (texts if long or key.endswith(PROMPTS) else short).append((key, value))
     return short, texts
 
 

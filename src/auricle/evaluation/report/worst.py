@@ -12,7 +12,7 @@ import soundfile
 
 from auricle.errors import SoundError
 from auricle.evaluation.analysis.factors import Factor, level_of
-from auricle.evaluation.analysis.runs import Row, Run
+from auricle.evaluation.analysis.runs import Row, Run, edits
 from auricle.evaluation.manifest import Clip
 from auricle.evaluation.sounds import read_clip
 
@@ -61,8 +61,8 @@ def mistakes(
 def _worst(run: Run, rows: Sequence[Row]) -> list[Row]:
     done = [row for row in rows if not row.get("error")]
     if run.task == "transcribe":
-        wrong = [row for row in done if row["wer"]]
-        return sorted(wrong, key=lambda row: (-row["wer"], -row["words"]))
+        wrong = [row for row in done if edits(row)]
+        return sorted(wrong, key=lambda row: (-edits(row) / max(1, row["words"]), -row["words"]))
     if run.task == "answer":
         wrong = [row for row in done if not row["right"]]
     else:

@@ -17,13 +17,14 @@ from auricle.evaluation.analysis import Pairs, Run, Summary, check_alike, compar
 from auricle.evaluation.analysis.curves import AT, Progress
 from auricle.evaluation.analysis.estimates import number, percent
 from auricle.evaluation.analysis.factors import varied
+from auricle.evaluation.analysis.runs import POLICIES, Policy
 from auricle.evaluation.report import theme, words
 from auricle.evaluation.report.drawing import colormap
 from auricle.evaluation.report.sections import Section, sections
 from auricle.evaluation.report.tables import Column, Table
 from auricle.evaluation.report.worst import Budget, Mistake, failures, mistakes
 from auricle.jobs.folder import replaced, told_when_full
-from auricle.types.checks import require
+from auricle.types.checks import require, require_one_of
 
 PARTS = Path(__file__).with_name("page")
 MOST_ROWS = 400  # of a table in the page
@@ -34,6 +35,7 @@ _CONTROL = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t"), ord("\
 @dataclass(frozen=True)
 class Settings:
     split: str | None = None  # that the page is of; unless given, test, the only one, or all
+    unknown: Policy = "wrong"  # what becomes of unknown answers in figures that are given once
     fits: bool = True
     at: tuple[float, ...] = AT  # shares of right answers whose thresholds are wanted
     resamples: int = 1000  # of the fits
@@ -42,6 +44,7 @@ class Settings:
     title: str | None = None
 
     def __post_init__(self) -> None:
+        require_one_of("unknown", self.unknown, POLICIES)
         require(self.resamples >= 100, "resamples", self.resamples, "at least 100")
         require(self.worst >= 0, "worst", self.worst, "at least 0")
         require(self.sound_bytes >= 0, "sound_bytes", self.sound_bytes, "at least 0; 0 leaves players out")
@@ -149,13 +152,14 @@ def _figures(
         found[name] = summarise(
             run,
             split=split,
+            unknown=settings.unknown,
             fits=settings.fits,
             at=settings.at,
             resamples=settings.resamples,
             factors=factors,
             progress=of_all,
         )
-    return found, compare(runs, split, first.unknown)
+    return found, compare(runs, split, settings.unknown)
 
 
 def _worst(name: str, one: Summary, settings: Settings, budget: Budget) -> list[Mistake]:
