@@ -209,9 +209,16 @@ def write_run(
     """A run's folder; of one that isn't complete, the last line is torn, as a kill leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = {
-        "task": task, "labels": None if labels is None else list(labels), "model": model, "revision": "abc123",
-        "backend": "native", "device": "cpu", "dtype": "float32", "auricle": "0.1.0",
-        "prompt_id": "plain", "prompt": "Is this SPEECH or NONSPEECH?",
+        "task": task,
+        "labels": None if labels is None else list(labels),
+        "model": model,
+        "revision": "abc123",
+        "backend": "native",
+        "device": "cpu",
+        "dtype": "float32",
+        "auricle": "0.1.0",
+        "prompt_id": "plain",
+        "prompt": "Is this SPEECH or NONSPEECH?",
     }
     session = {"started": "2026-01-01T12:00:00+00:00", "load_s": load_s, "elapsed_s": 60.5, "machine": "Linux, 2 cores"}
     manifest = {"path": "../set/manifest.parquet", "sha256": "5f" * 32, "clips": len(rows)}

@@ -94,7 +94,14 @@ def _score(row: Row, task: str) -> float:
 
 
 def named(runs: Sequence[Run]) -> dict[str, Run]:
-    """Runs by what to call them: the model, with the folder where two have the same."""
+    """Runs by what to call them: the model, with the folder where two have the same.
+
+    Raises:
+        InputError: a folder is there twice.
+    """
+    folders = [run.folder.resolve() for run in runs]
+    if twice := [folder for folder in folders if folders.count(folder) > 1]:
+        raise InputError(f"{twice[0]} is named twice: give each run once")
     models = [run.model for run in runs]
     names = [
         run.model if models.count(run.model) == 1 else f"{run.model} ({run.folder.resolve().name})" for run in runs
@@ -102,6 +109,4 @@ def named(runs: Sequence[Run]) -> dict[str, Run]:
     for place, name in enumerate(names):
         if name in names[:place]:
             names[place] = f"{runs[place].model} ({runs[place].folder})"
-    if len(set(names)) < len(names):
-        raise InputError(f"{runs[-1].folder} is named twice: give each run once")
     return dict(zip(names, runs, strict=True))

@@ -46,6 +46,10 @@ SETTINGS: dict[str, Any] = {
     "savefig.facecolor": "none",
 }
 LONGEST_NAME = 30
+# What is no character in a page or a picture: control codes, and halves of pairs, as bytes that are no UTF-8 become.
+_UNPRINTABLE = dict.fromkeys(
+    {*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)} - {ord("\t"), ord("\n")}, "\ufffd"
+)
 
 
 @dataclass(frozen=True)
@@ -113,9 +117,14 @@ def canvas(size: tuple[float, float] = SIZE, rows: int = 1, ratios: tuple[float,
     return Canvas(size, rows, ratios)
 
 
+def printable(text: str) -> str:
+    """Of what may stand in a page as it is, of the same type: HTML that is escaped already stays so."""
+    return text.translate(_UNPRINTABLE)
+
+
 def shorter(name: str, longest: int = LONGEST_NAME) -> str:
     """A name that fits: both of its ends, since models differ in either."""
-    name = " ".join(name.split())
+    name = printable(" ".join(name.split()))
     half = (longest - 1) // 2
     return name if len(name) <= longest else f"{name[:half]}…{name[-half:]}"
 

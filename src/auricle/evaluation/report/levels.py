@@ -179,14 +179,14 @@ def heat_map(name: str, number: int, cells: Crossed, down: Factor, across: Facto
         entry[1] += cell.total
     rows, columns = (list(dict.fromkeys(key[side] for key in sums)) for side in (0, 1))
     rows, columns = (sorted(side, key=lambda one: (one is None, one)) for side in (rows, columns))
-    if max(len(rows), len(columns)) > MOST_IN_A_MAP:
+    if not sums or max(len(rows), len(columns)) > MOST_IN_A_MAP:
         return None
     with drawing():
         sheet = canvas((SIZE[0], 1.1 + 0.32 * len(rows)))
         _fill(sheet.axes, sums, rows, columns)
         axes = sheet.axes
-        axes.set_yticks(range(len(rows)), [down.bare(level) for level in rows])
-        axes.set_xticks(range(len(columns)), [across.bare(level) for level in columns])
+        axes.set_yticks(range(len(rows)), [shorter(down.bare(level), 16) for level in rows])
+        axes.set_xticks(range(len(columns)), [shorter(across.bare(level), 16) for level in columns])
         axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5))
         axes.set_ylabel(down.name_and_unit)
         axes.set_xlabel(across.name_and_unit)

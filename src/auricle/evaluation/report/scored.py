@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auricle.evaluation.analysis.scores import BINS, Scored
 from auricle.evaluation.report import theme
-from auricle.evaluation.report.drawing import Picture, canvas, drawing
+from auricle.evaluation.report.drawing import Picture, canvas, drawing, shorter
 from auricle.evaluation.statistics import calibration, pr, roc
 
 SQUARE = (4.3, 3.8)
@@ -104,11 +104,12 @@ def calibration_picture(runs: Mapping[str, Scored]) -> Picture | None:
         sheet.axes.plot([0, 1], [0, 1], color=theme.MUTED, linewidth=1, linestyle=(0, (1, 2)))
         sheet.percents("x")
         sheet.percents("y")
-        what = f"probability of {labels[0]}" if len(labels) == 2 else "probability of the label that was said"
+        first = shorter(labels[0])
+        what = f"probability of {first}" if len(labels) == 2 else "probability of the label that was said"
         below.set_xlabel(what)
         below.set_ylabel("clips")
         below.yaxis.set_major_locator(_few_ticks())
-        sheet.axes.set_ylabel(f"are {labels[0]}" if len(labels) == 2 else "are right")
+        sheet.axes.set_ylabel(f"are {first}" if len(labels) == 2 else "are right")
         sheet.legend(legend)
         caption = (
             f"Clips in {BINS} bins of equal width, each with Wilson's interval; on the dotted line a probability means "

@@ -18,6 +18,10 @@ from auricle.evaluation.report.drawing import Picture
 from auricle.evaluation.report.tables import Table
 
 Summaries = Mapping[str, Summary]
+BY_DEV = (
+    "Labels are by a threshold of each run, chosen on split dev: a sound is called by it, and not as the run gave it. "
+    "Figures of other splits than the reported one are by the labels that the run gave."
+)
 MOST_LABELS = 24  # in a table of what was said to what; CSV has any number
 
 
@@ -40,10 +44,22 @@ class Section:
         return self.pictures + self.more_pictures
 
 
-def sections(runs: Summaries, pairs: Pairs | None, factors: tuple[Factor, ...]) -> list[Section]:
-    """Those that have anything to show."""
+def sections(
+    runs: Summaries, pairs: Pairs | None, factors: tuple[Factor, ...], *, by_dev: bool = False
+) -> list[Section]:
+    """Those that have anything to show.
+
+    Args:
+        by_dev: the labels are by each run's threshold from dev, and not its own.
+    """
     made = [
-        Section("figures", "Key figures", "", (contents.key_figures(runs),), folded=(contents.every_split(runs),)),
+        Section(
+            "figures",
+            "Key figures",
+            BY_DEV if by_dev else "",
+            (contents.key_figures(runs),),
+            folded=(contents.every_split(runs),),
+        ),
         _comparison(pairs),
         _conditions(runs, factors),
         _curves(runs),
