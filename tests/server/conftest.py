@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import logging
 import socket
 import threading
 import time
@@ -75,3 +77,19 @@ def asking(text: str, *sounds: str, **options: Any) -> dict[str, Any]:
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
     parts += [{"type": "input_audio", "input_audio": {"data": encoded(name), "format": "wav"}} for name in sounds]
     return {"model": "tiny", "messages": [{"role": "user", "content": parts}], **options}
+
+
+@contextmanager
+def logged() -> Iterator[io.StringIO]:
+    """What the server and uvicorn write to the log for as long as this lasts."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(log._Lines("json"))
+    loggers = [logging.getLogger(name) for name in ("auricle.server", "uvicorn", "asyncio", "")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield text
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
-import logging
-import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from auricle.api import Model
-from auricle.errors import CancelledError
-from auricle.server import log
-from auricle.server.metrics import Metrics
-from auricle.server.service import Service
 from auricle.server.settings import Settings
 from tests.checkpoints import make_checkpoint
-from tests.server.bad import CHAT, CLASSIFY, EMBED, JSON, TRANSLATE, WRITE
-from tests.server.conftest import EXAMPLES, asking, encoded, running, wait_until
-from tests.server.processes import endless
+from tests.server.bad import CHAT, CLASSIFY, EMBED, TRANSLATE, WRITE
+from tests.server.conftest import EXAMPLES, asking, encoded, logged, running, wait_until
 
 KEY, OTHER = "sk-first-0123456789", "sk-second-0123456789"
 PAGE = "https://page.example.org"
@@ -47,22 +34,6 @@ def bearer(key: str) -> dict[str, str]:
 
 def error_of(answer: httpx2.Response) -> dict[str, Any]:
     return dict(answer.json()["error"])
-
-
-@contextmanager
-def logged() -> Iterator[io.StringIO]:
-    """What the server and uvicorn write to the log for as long as this lasts."""
-    text = io.StringIO()
-    handler = logging.StreamHandler(text)
-    handler.setFormatter(log._Lines("json"))
-    loggers = [logging.getLogger(name) for name in ("auricle.server", "uvicorn", "asyncio", "")]
-    for logger in loggers:
-        logger.addHandler(handler)
-    try:
-        yield text
-    finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
 
 
 class TestKeys:
@@ -204,64 +175,6 @@ class TestTime:
         assert stream.status_code == 200
         last = stream.text.strip().rpartition("data: ")[2]
         assert json.loads(last)["error"]["code"] == "timeout"
-
-    def test_a_queue_that_is_full(self, guarded: httpx2.Client) -> None:
-        question = asking("What?", "question.wav")
-        with guarded.stream("POST", CHAT, content=endless(stream=True), headers=bearer(KEY) | JSON) as under_way:
-            assert under_way.status_code == 200
-            answer = guarded.post(CHAT, json=question, headers=bearer(KEY))
-        assert answer.status_code == 429
-        assert int(answer.headers["retry-after"]) >= 1
-        assert error_of(answer)["code"] == "queue_full"
-        wait_until(lambda: guarded.post(CHAT, json=question, headers=bearer(KEY)).status_code == 200, 5)
-
-    def test_more_answers_than_may_wait_are_no_matter_of_time(self, guarded: httpx2.Client) -> None:
-        answer = guarded.post(CHAT, json=asking("What?", "question.wav", n=2), headers=bearer(KEY))
-        assert answer.status_code == 422
-        assert "n is 2 and the limit is 1" in error_of(answer)["message"]
-
-
-class TestLeaving:
-    @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-    @pytest.mark.parametrize("after_s", [0.0, 0.2])
-    def test_is_no_fault_of_ours(self, client: httpx2.Client, stream: bool, after_s: float) -> None:
-        with logged() as text:
-            for _ in range(5):
-                with leaving(client, endless(stream=stream)):
-                    time.sleep(after_s)
-            wait_until(lambda: text.getvalue().count('"request"') == 5)
-        lines = [json.loads(line) for line in text.getvalue().splitlines()]
-        assert [line["event"] for line in lines] == ["request"] * 5
-        assert {line["status"] for line in lines} == {499}
-
-    def test_what_was_not_the_last_is_not_taken_for_it(self) -> None:
-        cancel = Event()
-
-        def answer() -> Iterator[str]:
-            yield "the first word"
-            cancel.set()
-            yield "the second"
-            yield "all of it"
-
-        async def ask() -> str:
-            service = Service(Settings(), Metrics())
-            try:
-                return await service.last(answer, cancel)
-            finally:
-                await service.close()
-
-        with pytest.raises(CancelledError):
-            asyncio.run(ask())
-
-
-@contextmanager
-def leaving(client: httpx2.Client, body: bytes) -> Iterator[None]:
-    """Asks, and has left at the end of this without reading."""
-    address = urlsplit(str(client.base_url))
-    head = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((str(address.hostname), address.port or 80), 10) as connection:
-        connection.sendall(head.encode() + body)
-        yield
 
 
 def test_the_head_alone(client: httpx2.Client) -> None:

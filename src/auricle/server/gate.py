@@ -30,6 +30,7 @@ class Gate:
 
     def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
+        self.held = 0  # bytes of the bodies of all requests that are not answered yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -56,6 +57,17 @@ class Gate:
         has = f"has {size:,} bytes" if size is not None else "goes on after"
         limit = self.settings.max_request_bytes
         return ApiError(413, f"the request {has} and the limit is {limit:,} bytes: send a shorter or compressed sound")
+
+    def hold(self, size: int) -> None:
+        """Counts the next bytes of a body.
+
+        Raises:
+            ApiError: 429, all bodies together have more than those may that run and wait: as many begin as connect.
+        """
+        self.held += size
+        limit = (self.settings.max_running + self.settings.max_queue) * self.settings.max_request_bytes
+        if self.held > limit:
+            raise ApiError(429, f"the requests under way have more than {limit:,} bytes: try again in a moment")
 
     def _may_enter(self, scope: Scope, headers: Headers) -> bool:
         path, keys = scope["path"], self.settings.api_keys
@@ -97,6 +109,7 @@ class _Exchange:
                 log_failure(error, id=self.id)
             await self._end(failure)
         finally:
+            self._let_go()
             self._count()
 
     async def receive(self) -> Message:
@@ -109,8 +122,10 @@ class _Exchange:
         except TimeoutError as error:
             raise self._too_slow(left) from error
         if self._noted(message)["type"] != "http.disconnect":
-            self.taken += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            self.taken += size
             self.whole = not message.get("more_body", False)
+            self.gate.hold(size)
             if self.taken > settings.max_request_bytes:
                 raise self.gate.too_large()
         return message
@@ -137,9 +152,15 @@ class _Exchange:
             self.ended = True
             if not self.whole and (self.status or 0) >= 400:
                 await self._send({**message, "more_body": True})
+                self._let_go()
                 await self._drain()
                 message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    def _let_go(self) -> None:
+        """Of the body, which nobody needs any more."""
+        self.gate.held -= self.taken
+        self.taken = 0
 
     async def _drain(self) -> None:
         """Reads on behind a refusal: a connection closed on a client that still sends loses what it was told."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from numpy.typing import NDArray
 
 from auricle.api import Model
 from auricle.server import openapi
@@ -24,6 +26,8 @@ from auricle.server.sounds import Sounds
 from auricle.types import Audio, Embedding, Labels
 
 router = APIRouter(route_class=Route)
+MAX_ANSWER_MB = 100
+JSON_BYTES, BASE64_BYTES = 21, 16 / 3  # of a number
 
 
 @router.post("/v1/audio/embeddings", response_model=None, responses=openapi.EMBEDDINGS)
@@ -40,16 +44,21 @@ async def embed(body: EmbeddingRequest, request: Request) -> Response:
         if getattr(body, name) is not None:
             options[name] = getattr(body, name)
 
-    def work() -> Iterator[list[Embedding]]:
-        yield model.embed_many(sounds, **options)
+    encoded = body.encoding_format == "base64"
+    seconds = round(sum(sound.seconds for sound in sounds), 3)
+
+    def work() -> Iterator[bytes]:
+        found = model.embed_many(sounds, **options)
+        _check_size(sum(embedding.vectors.size for embedding in found), encoded)
+        data = ", ".join(_vectors(number, embedding, encoded) for number, embedding in enumerate(found))
+        rest = json.dumps({"object": "list", "model": body.model, "usage": {"seconds": seconds}})
+        yield f'{{"data": [{data}], {rest[1:]}'.encode()
 
     async with watched(request) as cancel:
-        found = await service.last(work, cancel)
-    data = [_vectors(number, embedding, body.encoding_format == "base64") for number, embedding in enumerate(found)]
-    seconds = round(sum(embedding.seconds for embedding in found), 3)
+        answer = await service.last(work, cancel)
     request.state.record.update(audio_s=seconds)
     service.metrics.audio.inc(seconds)
-    return JSONResponse({"object": "list", "model": body.model, "data": data, "usage": {"seconds": seconds}})
+    return Response(answer, media_type="application/json")
 
 
 @router.post("/v1/audio/classifications", response_model=None, responses=openapi.CLASSIFICATIONS)
@@ -93,22 +102,42 @@ async def _read(body: SoundInput, request: Request) -> tuple[Service, Model, lis
     return service, model, await service.decode(read)
 
 
-def _vectors(number: int, embedding: Embedding, encoded: bool) -> dict[str, Any]:
-    """As OpenAI has it where there is one vector; else nested `(layers, vectors, width)`, with their times."""
-    vectors = embedding.vectors.astype(np.float32)
+def _check_size(numbers: int, encoded: bool) -> None:
+    """Refuses an answer of gigabytes: half an hour of sound, of all layers and not pooled, has many.
+
+    Raises:
+        ApiError: 413.
+    """
+    size = numbers * (BASE64_BYTES if encoded else JSON_BYTES) / 1e6
+    if size > MAX_ANSWER_MB:
+        less = "fewer layers, pooling or shorter sounds" + ("" if encoded else ", or encoding_format base64")
+        text = f"the vectors have {numbers:,} numbers, which is {size:,.0f} MB of an answer, and the limit is"
+        raise ApiError(413, f"{text} {MAX_ANSWER_MB:,} MB: ask for {less}")
+
+
+def _vectors(number: int, embedding: Embedding, encoded: bool) -> str:
+    """JSON, as OpenAI has it where there is one vector; else nested `(layers, vectors, width)`, with their times."""
+    vectors = embedding.vectors.astype("<f4")
     one = vectors.shape[0] == 1 and vectors.shape[1] == 1
     shown = vectors[0, 0] if one else vectors
-    value: Any = base64.b64encode(shown.astype("<f4").tobytes()).decode("ascii") if encoded else shown.tolist()
-    return {
+    value = f'"{base64.b64encode(shown.tobytes()).decode("ascii")}"' if encoded else _listed(shown)
+    rest = {
         "object": "embedding",
         "index": number,
-        "embedding": value,
         "shape": list(shown.shape),
         "layers": list(embedding.layers),
         "start_s": [None if np.isnan(at) else float(at) for at in embedding.start_s],
         "end_s": [None if np.isnan(at) else float(at) for at in embedding.end_s],
         "notes": list(embedding.notes),
     }
+    return f'{{"embedding": {value}, {json.dumps(rest)[1:]}'
+
+
+def _listed(values: NDArray[np.float32]) -> str:
+    """Nested lists in JSON; vector by vector, because nobody else is served while Python writes one text."""
+    if values.ndim == 1:
+        return json.dumps(values.tolist(), allow_nan=False)
+    return f"[{', '.join(map(_listed, values))}]"
 
 
 def _labels(number: int, labels: Labels) -> dict[str, Any]:
