@@ -74,7 +74,7 @@ def exactly(value: float | None, rows: int, sources: int, note: str = "") -> Est
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{number(100 * value, digits)} %"
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -110,7 +110,9 @@ def facts(summary: Summary) -> tuple[list[tuple[str, str]], list[tuple[str, str]
 def _flat(record: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
     for key, value in record.items():
         name = f"{above}{key}"
-        if isinstance(value, Mapping):
+        if key == "versions" and isinstance(value, Mapping):
+            yield name, ", ".join(f"{library} {version}" for library, version in value.items())
+        elif isinstance(value, Mapping):
             yield from _flat(value, f"{name}.")
         elif value is not None:
             yield name, _spelt(value)
