@@ -184,6 +184,7 @@ def test_the_head_alone(client: httpx2.Client) -> None:
         assert head.status_code == 200
         assert head.content == b""
         assert head.headers["content-length"] == str(len(whole.content))
+        assert "GET" in client.post(path).headers["allow"]
 
 
 def test_a_model_that_can_not_hear_says_so_on_every_route(tmp_path: Path) -> None:

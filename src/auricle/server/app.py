@@ -99,10 +99,10 @@ def _add_state(app: FastAPI) -> None:
             raise ApiError(404, f"there is no model {name!r} here; this server has {service.settings.model!r}")
         return JSONResponse(_model(service, created))
 
-    @app.get("/health", response_model=None, responses=openapi.READY)
     @app.head("/health", include_in_schema=False)
-    @app.get("/health/ready", response_model=None, responses=openapi.READY)
+    @app.get("/health", response_model=None, responses=openapi.READY)
     @app.head("/health/ready", include_in_schema=False)
+    @app.get("/health/ready", response_model=None, responses=openapi.READY)
     async def ready(request: Request) -> Response:
         """200 when requests can be answered, 503 while the model is loaded, and if it can't be."""
         service = service_of(request)
@@ -110,8 +110,8 @@ def _add_state(app: FastAPI) -> None:
         body = {"status": state, "model": service.settings.model, "error": service.failure}
         return JSONResponse(body, 200 if service.ready else 503)
 
-    @app.get("/health/live", response_model=None, responses=openapi.LIVE)
     @app.head("/health/live", include_in_schema=False)
+    @app.get("/health/live", response_model=None, responses=openapi.LIVE)
     async def live() -> Response:
         """200 for as long as the process answers."""
         return JSONResponse({"status": "live"})
