@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from auricle.errors import OptionError
-from auricle.sound import endpoint
+from auricle.sound import endpoint, silero
 from auricle.sound.decode import decode
 from auricle.sound.endpoint import Detector, open_detector
 from tests.sound.making import RATE, tone
@@ -250,12 +250,12 @@ def test_importing_loads_no_torch() -> None:
 
 def test_auto_is_silero_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_detector().name == ("energy" if NO_SILERO else "silero")
-    monkeypatch.setattr(endpoint, "find_spec", lambda _: None)
+    monkeypatch.setattr(silero, "find_spec", lambda _: None)
     assert open_detector("auto").name == "energy"
 
 
 def test_silero_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoint, "find_spec", lambda _: None)
+    monkeypatch.setattr(silero, "find_spec", lambda _: None)
     with pytest.raises(OptionError) as caught:
         open_detector("silero")
     assert str(caught.value) == ('vad is silero, which is not installed: pip install "auricle[live]", or choose energy')
@@ -266,7 +266,7 @@ def test_silero_without_its_model(kind: str, tmp_path: Path, monkeypatch: pytest
     """Not quietly the other one."""
     spec = ModuleSpec("silero_vad", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr(endpoint, "find_spec", lambda _: spec)
+    monkeypatch.setattr(silero, "find_spec", lambda _: spec)
     with pytest.raises(
         OptionError, match=r"^silero-vad is installed without data/silero_vad.jit; install 6.2 or newer"
     ):

@@ -137,7 +137,7 @@ def write_manifest(
     found = {name for row in rows for name in row}
     known = {name: kind for name, (kind, _) in columns.items() if name in found}
     arrays = {
-        **{name: arrow.array([row.get(name) for row in rows], kind) for name, kind in known.items()},
+        **{name: arrow.array([row.get(name) for row in rows], _type(kind, arrow)) for name, kind in known.items()},
         **{name: _guessed([row.get(name) for row in rows], arrow) for name in sorted(found - columns.keys())},
     }
     words = {PROVENANCE: json.dumps(provenance, sort_keys=True).encode()}
@@ -240,6 +240,12 @@ def _object(line: str, number: int, path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"manifest {path}, line {number}, is no JSON object: write one a line")
     return found
+
+
+def _type(kind: str, arrow: Any) -> Any:
+    """A type by its name; `list<...>` has no alias of its own."""
+    inner = kind.removeprefix("list<").removesuffix(">")
+    return kind if inner == kind else arrow.list_(arrow.type_for_alias(inner))
 
 
 def _guessed(values: list[Any], arrow: Any) -> Any:

@@ -3,15 +3,10 @@
 Two detectors judge the sound frame by frame: by energy, which needs nothing (`energy`), and by the model Silero, where
 the package is installed. What follows from their judgements is the same for both: speech begins when it has lasted a
 moment, goes on down to a lower threshold, and silence doesn't grow while something that may be speech is going on.
-
-From the wheel of silero-vad its TorchScript file alone is used. Importing the package would set torch's threads to one
-for the whole program, and older ones need torchaudio.
 """
 
 from __future__ import annotations
 
-import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,10 +15,10 @@ from numpy.typing import NDArray
 
 from auricle.errors import OptionError
 from auricle.sound.energy import HOP, RATE, Levels
+from auricle.sound.silero import FRAME, find_silero, load_silero
 from auricle.types import Vad
 
 ENERGY_START = 8  # frames of 10 ms that speech must last: a click is shorter
-SILERO_FRAME = 512  # samples, 32 ms: what the model takes at 16 kHz; it keeps 64 samples of the frame before itself
 SILERO_ENTER, SILERO_LEAVE = 0.5, 0.35  # probabilities for speech to begin and to go on, as its own iterator has them
 SILERO_START = 3  # frames that it must last to be speech
 SILERO_WARM_UP = 3  # frames after which TorchScript has compiled itself; the first takes 0.1 s
@@ -119,15 +114,13 @@ class SileroDetector(_Framed):
     name = "silero"
 
     def __init__(self, path: Path) -> None:
-        super().__init__(SILERO_FRAME, SILERO_START)
+        super().__init__(FRAME, SILERO_START)
         import torch  # only here: this room loads no torch
 
         self._torch = torch
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load: the wheel has no other torch model
-            self._model: Any = torch.jit.load(path, map_location="cpu").eval()
+        self._model: Any = load_silero(path)
         for _ in range(SILERO_WARM_UP):
-            self._judge(np.zeros(SILERO_FRAME, np.float32))
+            self._judge(np.zeros(FRAME, np.float32))
         self._model.reset_states()
 
     def _judge(self, frame: NDArray[np.float32]) -> tuple[bool, bool]:
@@ -142,19 +135,9 @@ def open_detector(kind: Vad = "auto") -> Detector:
     Raises:
         OptionError: Silero is asked for and not installed, or installed without its model.
     """
-    package = None if kind == "energy" else find_spec("silero_vad")  # finds it without importing it
-    if package is not None:
-        return SileroDetector(_model_in(package.submodule_search_locations or []))
+    path = None if kind == "energy" else find_silero()
+    if path is not None:
+        return SileroDetector(path)
     if kind == "silero":
         raise OptionError('vad is silero, which is not installed: pip install "auricle[live]", or choose energy')
     return EnergyDetector()
-
-
-def _model_in(folders: list[str]) -> Path:
-    for folder in folders:
-        if (path := Path(folder) / "data" / "silero_vad.jit").is_file():
-            return path
-    raise OptionError(
-        "silero-vad is installed without data/silero_vad.jit; "
-        "install 6.2 or newer: pip install -U silero-vad, or choose energy for vad"
-    )

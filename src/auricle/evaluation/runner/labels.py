@@ -12,6 +12,8 @@ from auricle.evaluation.manifest import Clip
 from auricle.evaluation.runner.tasks import Columns
 from auricle.types import Audio
 
+RATE = 16_000  # what all models of ours take
+
 
 def labels_of(clips: Sequence[Clip]) -> tuple[str, ...]:
     """The labels that clips have, in order of appearance.
@@ -29,7 +31,7 @@ def labels_of(clips: Sequence[Clip]) -> tuple[str, ...]:
 class LabelTask:
     """`true_label` and `pred_label`, `confidence`, a column `p_LABEL` for each label, `logits`, `parse_rule`."""
 
-    def __init__(self, classifier: Classifier, rate: int) -> None:
+    def __init__(self, classifier: Classifier, rate: int = RATE) -> None:
         self.classifier, self.rate = classifier, rate
         self.said = dict(classifier.provenance())
 
