@@ -20,6 +20,7 @@ COMMANDS = {
     "embed": ("auricle.cli.embed:app", "Take vectors out of a model, each with its start and end in seconds."),
     "segment": ("auricle.cli.segment:app", "Cut annotated recordings into clips, with a manifest."),
     "degrade": ("auricle.cli.degrade:app", "Make clean clips harder to hear, in every combination of some levels."),
+    "eval": ("auricle.cli.eval:app", "Ask a model, or a baseline, about every clip of a manifest."),
     "report": ("auricle.cli.report:app", "Make a page of what was measured, with curves and sounds to listen to."),
     "serve": ("auricle.cli.serve:app", "Serve a model: the OpenAI API, and a page to try it on."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),

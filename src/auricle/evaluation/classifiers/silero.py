@@ -73,7 +73,7 @@ class Silero:
             row.reshape(-1)[: len(clip)] = clip
         self._model.reset_states()
         # Without TorchScript's optimiser, which compiles anew for each number of clips: 0.1 s, and no faster after.
-        with torch.inference_mode(), torch.jit.optimized_execution(False):
+        with torch.inference_mode(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             steps = [self._model(torch.from_numpy(step), RATE)[:, 0] for step in frames.swapaxes(0, 1)]
         self._model.reset_states()
         found = torch.stack(steps, 1).double().numpy() if steps else np.empty((0, 0))
