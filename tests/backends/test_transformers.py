@@ -204,12 +204,16 @@ def test_scores_are_the_likelihoods_of_whole_answers(name: str, folder: Any, ope
 
 def test_a_model_that_is_asked_classifies_among_labels_given(opened: Any) -> None:
     found = opened("flamingo").classify(SOUNDS[0], ["dog", "cat"], "Which animal?")
-    scores = opened("flamingo").score(SOUNDS[0], ["dog", "cat"], "Which animal? Answer with one of: dog, cat.")
-    assert found.probabilities == pytest.approx(scores.probabilities)
-    assert found.best == scores.best
-    assert [label.name for label in found.labels] == sorted(
-        scores.probabilities, key=lambda n: -scores.probabilities[n]
-    )
+    assert found.asked is not None
+    said = [f"{word}{end}" for word in ("dog", "DOG", "Dog", "cat", "CAT", "Cat") for end in ("", ".")]
+    for order, named in zip(found.asked.orders, ("dog, cat", "cat, dog"), strict=True):
+        assert order.prompt == f"Which animal? Answer with one of: {named}."
+        scores = opened("flamingo").score(SOUNDS[0], said, order.prompt)
+        logprobs = np.array([one.logprob for one in scores.choices]).reshape(2, 6)
+        assert order.logprobs == pytest.approx(np.logaddexp.reduce(logprobs, axis=1), abs=1e-4)
+    shares = np.exp(np.mean([order.logprobs for order in found.asked.orders], axis=0))
+    assert [found.probabilities[name] for name in ("dog", "cat")] == pytest.approx(shares / shares.sum())
+    assert [label.name for label in found.labels] == sorted(found.probabilities, key=lambda n: -found.probabilities[n])
 
 
 def test_many_answers_keep_their_places(opened: Any, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from auricle.api import load
+from auricle.engine.prefixes import WORTH
 from auricle.engine.request import Request
 from auricle.engine.scheduler import ROWS_ALONE, ROWS_IN_COMPANY, SECONDS_IN_COMPANY
 from auricle.errors import AuricleError, BusyError, CancelledError, DeadlineError, PromptError, SoundError
@@ -168,9 +169,27 @@ def test_one_pass_reads_for_all_of_them(family: TellingFamily) -> None:
     for request in requests:
         scheduler.result(request)
     passes = family.told("read")
-    assert [len(one) for one in passes[:4]] == [1, 2, 3, 4]
-    assert len(passes) == 20 + 3
-    assert list(passes[3].values())[:3] == [1, 1, 1]  # a token each of those under way
+    assert [len(one) for one in passes] == [4] * 20  # short prompts are read together, and then a token each
+    assert min(passes[0].values()) > 1
+    assert set(passes[1].values()) == {1}
+
+
+def test_prompts_that_begin_alike_are_read_one_after_the_other(family: TellingFamily) -> None:
+    """So that the second takes over what the first has read."""
+    scheduler = scheduler_of(family)
+    requests = [submitted(scheduler, f"{'alike ' * 20}{number}", max_tokens=2) for number in range(2)]
+    first, second = [scheduler.result(request) for request in requests]
+    assert len(family.told("read")[0]) == 1
+    assert (first.reused_tokens, second.reused_tokens > WORTH) == (0, True)
+
+
+def test_no_more_prompts_are_read_at_once_than_a_step_may(family: TellingFamily) -> None:
+    scheduler = scheduler_of(family, 0)
+    requests = [submitted(scheduler, f"{number} {'x' * 250}", max_tokens=1) for number in range(4)]
+    for request in requests:
+        scheduler.result(request)
+    assert max(sum(one.values()) for one in family.told("read")) <= ROWS_ALONE
+    assert max(map(len, family.told("read"))) > 1
 
 
 def test_no_more_than_max_running_are_answered_at_once(family: TellingFamily) -> None:

@@ -145,7 +145,10 @@ def test_prompt_and_sound_are_read_once(model: Model, monkeypatch: pytest.Monkey
     scores = model.score(CLIP, [f"choice {number}" for number in range(20)], "What?")
     assert len(encoded) == 1
     assert rows[0] == [scores.prompt_tokens]
-    assert sum(map(sum, rows[1:])) == sum(len(score.tokens) for score in scores.choices)
+    spelt = [score.tokens for score in scores.choices]
+    whole = [one for one in spelt if not any(other != one and other[: len(one)] == one for other in spelt)]
+    assert len(whole) < len(spelt)  # "choice 1" is read with "choice 10"
+    assert sum(map(sum, rows[1:])) == sum(map(len, whole))
     assert max(map(len, rows[1:])) == AT_ONCE
 
 

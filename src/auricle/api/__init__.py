@@ -7,17 +7,18 @@ print(model.ask("clip.wav", "What does the speaker say?").text)
 """
 
 from auricle.api.chat import Chat
-from auricle.api.instructions import CLASSIFY_QUESTION, TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
+from auricle.api.instructions import TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
+from auricle.api.labelling import Orders
 from auricle.api.loading import CACHE_MB, load
 from auricle.api.model import Model
 from auricle.api.sounds import Sound, read_sound, user_message
 
 __all__ = [
     "CACHE_MB",
-    "CLASSIFY_QUESTION",
     "TRANSCRIBE_TOKENS",
     "Chat",
     "Model",
+    "Orders",
     "Sound",
     "live_instruction",
     "load",

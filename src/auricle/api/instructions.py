@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from auricle.errors import OptionError
 
-CLASSIFY_QUESTION = "What is heard in this audio?"
 TRANSCRIBE_TOKENS = 440  # the default limit for one piece of at most 30 s: fast speech has about 5 words a second
 
 

@@ -6,10 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from auricle.api.instructions import CLASSIFY_QUESTION, TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
-from auricle.api.outcomes import as_chunks, chosen, segment_of, transcript_of, transcripts_of
+from auricle.api.instructions import TRANSCRIBE_TOKENS, live_instruction, transcription_prompt
+from auricle.api.labelling import Orders, asked_labels, check_labels, forms_of, own_labels
+from auricle.api.outcomes import as_chunks, segment_of, transcript_of, transcripts_of
 from auricle.api.requests import ask_of, bare
 from auricle.api.sounds import Sound, pieces_of, read_sound, user_message
 from auricle.errors import AuricleError, OptionError, SoundError, UnsupportedError
@@ -25,7 +27,6 @@ from auricle.types import (
     Extraction,
     ExtractionOptions,
     HiddenStates,
-    Label,
     Labels,
     Layers,
     Listening,
@@ -171,56 +172,74 @@ class Model:
         def asking(audio: Sound | Sequence[Sound], question: str) -> Ask:
             return ask_of(self.backend, [self._turn(audio, question, order)], cast("AskOptions", options))
 
-        return self.backend.score_many((partial(asking, audio, question) for audio, question in asks), choices)
+        return self.backend.score_many((partial(asking, audio, question), choices) for audio, question in asks)
 
     def classify(
         self,
         audio: Sound,
         labels: Sequence[str] | None = None,
-        question: str = CLASSIFY_QUESTION,
+        question: str | None = None,
         *,
+        prompt: str | Path | None = None,
+        orders: Orders = "both",
         order: Order | None = None,
         **options: Unpack[TermOptions],
     ) -> Labels:
         """How probable each of some labels is for a sound: `labels.best`, `labels.probabilities`.
 
-        A model with a classification head has labels of its own. Any other is asked, and the labels are scored as its
-        answers (`score`): their probabilities are shares among them, and say nothing of what is not among them.
+        A model with a classification head has labels of its own. Any other is asked, and all answers that say a label
+        are scored (`score`). Their probabilities are shares among the labels, and say nothing of what is not among
+        them: a softmax over each label's mean log-likelihood in both orders of the labels, which `labels.asked` keeps.
 
         Args:
             audio: one sound. Of one that is longer than a clip, a head gives the mean over its pieces.
             labels: to choose from; None takes the model's own. With a head, those of its own that are wanted.
-            question: what to ask a model without a head; the labels are named behind it.
+            question: what to ask a model without a head, where the prompt has a place for it.
+            prompt: "plain", "options", "yesno", or the path of a file of your own (docs/classify.md). None is
+                "options" for a label and its negation when there is no question, and otherwise "plain".
+            orders: "both" asks with the labels as given and turned round; "given" as given, in half the time.
+            order: what stands first in the prompt, the text or the audio; None is as the model was trained.
             options: zero_audio, priority, timeout_s.
 
         Raises:
-            The errors of `score`; OptionError also for a label that the head does not have.
+            The errors of `score`; OptionError also for a label that the head does not have, and for a prompt that is
+            none.
             UnsupportedError: the model has no labels, and none are given; or it can't be asked.
         """
-        if labels is not None and (isinstance(labels, str) or not labels):
-            raise OptionError(f"labels is {labels!r}; it must be a list of labels, such as ['speech', 'music']")
-        blank = next((label for label in labels or () if not isinstance(label, str) or not label.strip()), None)
-        if blank is not None:
-            raise OptionError(f"labels has {blank!r}, which is no label: give the words of one")
-        twice = next((label for label in labels or () if list(labels or ()).count(label) > 1), None)
-        if twice is not None:
-            raise OptionError(f"labels has {twice!r} more than once: give each label once")
-        sound = read_sound(audio, self.backend.rate)
-        own = self.backend.classify(bare(self.backend, sound, cast("AskOptions", options)))
-        if own is not None:
-            return own if labels is None else chosen(own, labels)
+        found = self.classify_many([audio], labels, question, prompt=prompt, orders=orders, order=order, **options)
+        outcome = next(found)
+        if isinstance(outcome, AuricleError):
+            raise outcome
+        return outcome
+
+    def classify_many(
+        self,
+        sounds: Iterable[Sound],
+        labels: Sequence[str] | None = None,
+        question: str | None = None,
+        *,
+        prompt: str | Path | None = None,
+        orders: Orders = "both",
+        order: Order | None = None,
+        **options: Unpack[TermOptions],
+    ) -> Iterator[Labels | AuricleError]:
+        """As `classify`, of any number of sounds, several at a time; yields as `ask_many` does.
+
+        What concerns labels, prompt and model is raised at once, before any sound is read.
+        """
+        if labels is not None:
+            check_labels(labels)
+        terms = cast("AskOptions", options)
+        if self.backend.own_labels is not None:
+            if prompt is not None:
+                raise OptionError(f"{self.name} has labels of its own and is not asked: leave the prompt out")
+            return own_labels(self.backend, sounds, labels, terms)
         if labels is None:
             raise UnsupportedError(
                 f"{self.name} has no labels of its own: give some (labels), or use a model with a classification head"
             )
-        if not question.strip():
-            raise OptionError("the question is empty: say what to ask about the sound")
-        asked = f"{question.strip()} Answer with one of: {', '.join(labels)}."
-        scores = self.score(sound, labels, asked, order=order, **options)
-        shares = sorted(scores.probabilities.items(), key=lambda share: -share[1])
-        clips = len(scores.segments)
-        notes = (f"{sound.source} was cut at pauses into {clips} clips, heard together",) if clips > 1 else ()
-        return Labels(tuple(Label(*share) for share in shares), scores.segments, scores.timings, notes=notes)
+        template, forms = forms_of(self.backend, labels, question, prompt, orders)
+        return asked_labels(self.backend, sounds, labels, template, forms, order, terms)
 
     def listen(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from auricle.errors import AuricleError
 from auricle.hub import ModelName
@@ -36,6 +36,9 @@ BACKENDS = {
     "openai": "auricle.backends.openai.backend:OpenaiBackend",
 }
 
+Scoring: TypeAlias = tuple[Callable[[], Ask], Sequence[str]]
+"""What makes a request, and the answers to score."""
+
 
 class Backend(Protocol):
     """A loaded model. What a backend can't do is an error that says so."""
@@ -61,15 +64,20 @@ class Backend(Protocol):
         None, before anything is taken, means that the model has no way of its own to transcribe: it is asked to.
         """
 
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        """Those of a classification head; None where there is none, and the model is asked."""
+
     def classify(self, ask: Ask) -> Labels | None:
         """The model's own labels for a request of one clip and no text; None when it has none, and is asked."""
+
+    def spelt(self, answer: str) -> tuple[int, ...]:
+        """The tokens that an answer to score is made of; none where the tokenizer can't write it to the letter."""
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         """How likely each of these answers is."""
 
-    def score_many(
-        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
-    ) -> Iterator[Scores | AuricleError]:
+    def score_many(self, askings: Iterable[Scoring]) -> Iterator[Scores | AuricleError]:
         """As `score`, of any number of requests, several at a time, in order; each is made when its turn is near."""
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:

@@ -8,11 +8,13 @@ from functools import cache, partial
 
 import torch
 
+from auricle.backends import Scoring
 from auricle.checkpoint import Checkpoint
 from auricle.engine import embed
 from auricle.engine.answer import AnswerGoal
 from auricle.engine.constraint import Constraints
 from auricle.engine.device import choose_device, choose_dtype, use_threads
+from auricle.engine.hearing import heard_together
 from auricle.engine.live import Session
 from auricle.engine.request import Request, request_of
 from auricle.engine.scheduler import Scheduler
@@ -81,17 +83,25 @@ class NativeBackend:
     def transcribe_many(self, askings: Iterable[Callable[[], Ask]], language: str) -> None:
         return None  # it is asked to, with an instruction
 
+    @property
+    def own_labels(self) -> None:
+        return None
+
     def classify(self, ask: Ask) -> None:
         return None
+
+    def spelt(self, answer: str) -> tuple[int, ...]:
+        ids = self.family.codec.encode(answer)
+        return tuple(ids) if self.family.codec.decode(ids) == answer else ()
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         scores: Scores = self.scheduler.result(self.scheduler.submit(self._scoring(lambda: ask, choices)))
         return scores
 
-    def score_many(
-        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
-    ) -> Iterator[Scores | AuricleError]:
-        return self.scheduler.many(partial(self._scoring, asking, choices) for asking in askings)
+    def score_many(self, askings: Iterable[Scoring]) -> Iterator[Scores | AuricleError]:
+        scheduler = self.scheduler
+        makings = (partial(self._scoring, asking, choices) for asking, choices in askings)
+        return scheduler.many(heard_together(self.family, scheduler.prefixes.store, scheduler.alone, makings))
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         self._require_whole("listen")

@@ -48,6 +48,9 @@ class Refusing:
     def cache_use(self) -> CacheUse:
         return CacheUse(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
+    def spelt(self, answer: str) -> tuple[int, ...]:
+        self.refuse("score answers", NATIVE)
+
     def refuse(self, what: str, instead: str) -> NoReturn:
         raise UnsupportedError(f"{self.name} {self.does} and can't {what}: {instead}")
 

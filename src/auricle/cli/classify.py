@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.api import CLASSIFY_QUESTION
+from auricle.api import Orders
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.loading import load
@@ -36,8 +36,22 @@ def classify(
         ),
     ] = None,
     question: Annotated[
-        str, typer.Option(metavar="TEXT", help="What to ask a model that has no labels of its own.")
-    ] = CLASSIFY_QUESTION,
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="What to ask a model that has no labels of its own.  [default: the prompt's]"
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="How to ask: plain, options, yesno, or a file of your own.  [default: options for a label and its "
+            "negation, else plain]",
+        ),
+    ] = None,
+    orders: Annotated[Orders, typer.Option(help="Ask with the labels as given and turned round, or only as given.")] = (
+        "both"
+    ),
     top: Annotated[int, typer.Option(metavar="N", help="Show the N most probable; 0 is all.")] = 5,
     order: PromptOrder = None,
     reading: Reading,
@@ -45,13 +59,13 @@ def classify(
 ) -> None:
     """Say which of some labels a sound is.
 
-    A model with a classification head has labels of its own. Any other needs --labels: it is asked --question, and
-    each label is scored as its answer, so that the probabilities are shares among the labels given. Of several sounds,
-    each line starts with the file's name. With --json, each sound is one object on a line of its own. A sound that
-    can't be read is reported, the others are classified, and the exit status is 2.
+    A model with a classification head has labels of its own. Any other needs --labels: it is asked, and the answers
+    that say each label are scored, so that the probabilities are shares among the labels given. Of several sounds, each
+    line starts with the file's name. With --json, each sound is one object on a line of its own. A sound that can't be
+    read is reported, the others are classified, and the exit status is 2.
 
     \b
-    auricle classify clip.wav --labels speech,music,noise
+    auricle classify clip.wav --labels speech,nonspeech
     auricle classify *.wav --labels "a dog,a cat" --question "Which animal is heard?"
     auricle classify clip.wav --model transformers:MIT/ast-finetuned-audioset-10-10-0.4593 --json
     """
@@ -68,10 +82,9 @@ def classify(
             (sound,) = read_sounds([name], reading)
             loaded = loaded_model()
             with show.waiting(f"classifying {sound.source} ({sound.seconds:.1f} s)"):
-                found = loaded.classify(sound, wanted, question, order=order)
+                found = loaded.classify(sound, wanted, question, prompt=prompt, orders=orders, order=order)
             if json:
-                record = {**asdict(found), "labels": [asdict(label) for label in found.labels[: top or None]]}
-                show.as_json({"model": loaded.name, "source": sound.source, "best": found.best, **record})
+                _show_json(loaded.name, sound.source, found, top)
             else:
                 _show(found, top, f"{name}: " if len(audio) > 1 else "")
         except SoundError as error:
@@ -79,6 +92,13 @@ def classify(
             status = error.exit_status
     if status:
         raise typer.Exit(status)
+
+
+def _show_json(model: str, source: str, found: Labels, top: int) -> None:
+    record = {**asdict(found), "labels": [asdict(label) for label in found.labels[: top or None]]}
+    if found.asked is None:
+        del record["asked"]
+    show.as_json({"model": model, "source": source, "best": found.best, **record})
 
 
 def _show(found: Labels, top: int, prefix: str) -> None:

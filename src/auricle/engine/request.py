@@ -20,6 +20,7 @@ from torch import Tensor
 
 from auricle.engine.clock import Clock
 from auricle.engine.prefixes import Clip, Keys, Prefixes, Read, keys_of
+from auricle.engine.store import Store
 from auricle.engine.trace import Statistics, Trace
 from auricle.errors import AuricleError, CancelledError, DeadlineError, PromptError
 from auricle.models.family import Ear, Family, Part, Prompt
@@ -80,6 +81,7 @@ class Request:
         self.result: Any = None
         self.error: BaseException | None = None
         self.reused_tokens = self.reused_clips = 0
+        self.given: dict[bytes, Given] = {}  # clips that were heard before its turn, by digest (`hearing.py`)
         self.cache: Any = None
         silenced = [sound.clip.silenced() if terms.zero_audio else sound.clip for sound in sounds]
         self._keys = keys_of(prompt.ids, family.placeholder, silenced)
@@ -110,12 +112,28 @@ class Request:
         return self.cache is not None and self.cache.length >= len(self.prompt.ids)
 
     @property
+    def unread(self) -> int:
+        """Positions of its prompt that are still to be read."""
+        return len(self.prompt.ids) - (0 if self.cache is None else self.cache.length)
+
+    def alike(self, other: Request) -> int:
+        """How many positions two prompts begin with alike."""
+        most = min(len(self._keys), len(other._keys))
+        differing = np.flatnonzero(self._keys[:most] != other._keys[:most])
+        return int(differing[0]) if len(differing) else most
+
+    @property
     def segments(self) -> tuple[Segment, ...]:
         return tuple(sound.segment for sound in self.sounds)
 
+    @property
+    def _shares(self) -> bool:
+        """Whether what was computed earlier may serve it, and it others."""
+        return self.terms.reuse and self.terms.trace is None
+
     def read(self) -> Read | None:
         """What its cache holds, for others to go on from; None when they may not, or its cache is of another kind."""
-        if self.cache is None or not self.terms.reuse or self.terms.trace is not None:
+        if self.cache is None or not self._shares:
             return None
         keys: Keys = np.concatenate([self._keys, np.array(self.goal.read_ids, dtype=np.int64)])
         return Read(keys, self.cache)
@@ -163,27 +181,28 @@ class Request:
         self._unheard = deque(self.sounds[self.reused_clips :])
         self.cache = cache  # last: now it has begun
 
+    def recall(self, prefixes: Prefixes) -> None:
+        """Takes over those of the next clips that were heard before."""
+        while self.hearing and self._ear is None and (kept := self._recalled(prefixes.store)) is not None:
+            self._heard(self._unheard[0], kept)
+
     def hear(self, prefixes: Prefixes, seconds: float | None) -> None:
-        """Hears the next clip, or of a long one the next seconds; None is all of it."""
+        """Hears the next clip, which `recall` didn't find, or of a long one the next seconds; None is all of it."""
         sound = self._unheard[0]
-        store = prefixes.store if self.terms.reuse and self.terms.trace is None else None
+        store = prefixes.store if self._shares else None
         if self._ear is None and store is not None:
-            kept = store.get("audio", sound.clip.digest)
-            store.count("audio", hit=kept is not None)
-            if kept is not None:
-                self.reused_clips += 1
-                return self._heard(sound, kept)
+            store.count("audio", hit=False)
         if self._ear is None and seconds is not None and self.terms.trace is None:
             ear = self.family.ear()
             self._ear = None if ear is None else (ear, [])
         tokens = self._hear_whole(sound) if self._ear is None else self._hear_piece(sound.audio.samples, seconds)
         if tokens is None:
-            return None
+            return
         if len(tokens) != sound.clip.tokens:
             raise AuricleError(f"the encoder gave {len(tokens)} tokens where {sound.clip.tokens} were promised")
         if store is not None:
             store.put("audio", sound.clip.digest, tokens, tokens.nbytes)
-        return self._heard(sound, tokens)
+        self._heard(sound, tokens)
 
     def parts(self, rows: int) -> list[Part]:
         """What it reads in the next pass: of its prompt at most so many positions, or what its goal asks for."""
@@ -216,13 +235,31 @@ class Request:
 
     def let_go(self) -> None:
         """It is done: whoever still holds it, as an error's traceback does, holds nothing large."""
-        self.cache, self.sounds, self._audio, self._ear = None, (), [], None
+        self.cache, self.sounds, self._audio, self._ear, self.given = None, (), [], None, {}
         self._unheard.clear()
 
     def watching(self) -> AbstractContextManager[None]:
         """While this lasts, its trace sees what every layer gives."""
         trace = self.terms.trace
         return nullcontext() if trace is None or self.going else trace.watching(self.family.model)
+
+    def _recalled(self, store: Store) -> Tensor | None:
+        """The tokens of the next clip, if it was heard before."""
+        if not self._shares:
+            return None
+        digest = self._unheard[0].clip.digest
+        given = self.given.pop(digest, None)
+        if given is not None and given.first:
+            self.clock.mel_s += given.mel_s
+            self.clock.encoder_s += given.encoder_s
+            store.count("audio", hit=False)
+            store.put("audio", digest, given.tokens, given.tokens.nbytes)
+            return given.tokens
+        kept: Tensor | None = store.get("audio", digest) if given is None else given.tokens
+        if kept is not None:
+            store.count("audio", hit=True)
+            self.reused_clips += 1
+        return kept
 
     def _heard(self, sound: Sound, tokens: Tensor) -> None:
         self._audio.append(torch.zeros_like(tokens) if self.terms.zero_audio else tokens)
@@ -272,6 +309,16 @@ class Sound:
     def segment(self) -> Segment:
         audio = self.audio
         return Segment(audio.source, audio.start_s, audio.start_s + audio.seconds, self.clip.tokens)
+
+
+@dataclass(frozen=True)
+class Given:
+    """The tokens of a clip that was heard with others before its request's turn, and its share of the time."""
+
+    tokens: Tensor
+    first: bool  # whether it was heard for this request; otherwise for another with the same clip
+    mel_s: float = 0.0
+    encoder_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Many requests on one model: nothing is computed twice, and nobody waits for somebody else's whole answer.
 
-A step does a bounded amount of work: a slice of a newcomer's sound, or a stretch of its prompt, and one token of every
-answer that is under way. All that is read goes through the model in a single pass, so that its weights are fetched once
-for all of them. Between two steps requests come and go.
+A step does a bounded amount of work: a slice of a newcomer's sound, or a stretch of its prompt, or several short ones,
+and one token of every answer that is under way. All that is read goes through the model in a single pass, so that its
+weights are fetched once for all of them. Between two steps requests come and go.
 
 There is no thread behind it. Whoever waits for something computes the next step, for everybody; the others wait until
 it is done. So a single caller has nothing running behind its back, and Ctrl-C ends it at once.
@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from auricle.engine.prefixes import Prefixes, Read
+from auricle.engine.prefixes import WORTH, Prefixes, Read
 from auricle.engine.request import Request, interrupted
 from auricle.engine.store import Store
 from auricle.errors import AuricleError, BusyError, CancelledError
@@ -215,28 +215,52 @@ class Scheduler:
             active = [request for _, _, request in self._active]
         batch = [request for request in active if request.going]
         rows = ROWS_IN_COMPANY if batch else ROWS_ALONE
-        newcomer = next((request for request in active if not request.going), None)
-        if newcomer is not None and not self._hears(newcomer, company=bool(batch)) and not newcomer.done:
-            batch.append(newcomer)
+        batch += self._newcomers(active, rows, company=bool(batch))
         self._read([request for request in batch if request.terms.trace is None], rows)
         for request in batch:
             if request.terms.trace is not None:  # which must see its own request alone
                 self._read([request], rows)
 
-    def _hears(self, request: Request, *, company: bool) -> bool:
-        """Whether a newcomer still had something to hear; what it can't hear is its own error."""
+    def _newcomers(self, active: list[Request], rows: int, *, company: bool) -> list[Request]:
+        """Those whose prompts are read in this step: the first, and short ones behind it that fit in whole.
+
+        It ends with one that has something to hear, which the step does if that is the first; and with one that begins
+        like another, since it can take that over in the next.
+        """
+        chosen: list[Request] = []
+        for request in (one for one in active if not one.going):
+            if any(request.alike(other) >= WORTH for other in chosen):
+                break
+            self._begins(request)
+            if request.hearing:
+                if not chosen:
+                    self._hears(request, SECONDS_IN_COMPANY if company else None)
+                break
+            if request.done:
+                continue
+            if chosen and request.unread > rows:
+                break
+            chosen.append(request)
+            rows -= request.unread
+        return chosen
+
+    def _begins(self, request: Request) -> None:
+        """A newcomer takes over what is known; what it can't is its own error."""
         try:
             if request.cache is None:
                 request.begin(self.prefixes, self.at_work())
-            if not request.hearing:
-                return False
-            request.hear(self.prefixes, SECONDS_IN_COMPANY if company else None)
+            request.recall(self.prefixes)
         except Exception as error:  # whatever it is, it concerns this request alone
             request.fail(error)
-        return True
+
+    def _hears(self, request: Request, seconds: float | None) -> None:
+        try:
+            request.hear(self.prefixes, seconds)
+        except Exception as error:  # likewise
+            request.fail(error)
 
     def _read(self, batch: list[Request], rows: int) -> None:
-        """One pass for all of them, of a newcomer's prompt so many rows.
+        """One pass for all of them, of newcomers' prompts so many rows: see `_newcomers`.
 
         If it fails, each is tried by itself, so that only the one at fault fails. After Ctrl-C, which may be meant for
         another, all are where they were.

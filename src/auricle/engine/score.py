@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,42 +13,47 @@ from auricle.errors import OptionError, PromptError
 from auricle.models.family import Family, Part
 from auricle.types import ChoiceScore, Scores
 
-AT_ONCE = 8  # choices in a pass; each has a copy of the keys and values
+AT_ONCE = 8  # lines of tokens in a pass; each has a copy of the keys and values
 ROWS = 64  # of all of these in a pass: answers under way wait for it, and the logits of each take 1 MB for Gemma 4
 
 
-@dataclass
-class _Choice:
-    """One on its way."""
+class _Line:
+    """Tokens on their way, of one choice and of all that are beginnings of it."""
 
-    text: str
-    ids: list[int]
-    logprobs: list[float] = field(default_factory=list)  # of the tokens read, then of the end
-    logits: Tensor | None = None  # (vocabulary,) of what comes next; None before anything was read
-    copy: Any = None  # of the prompt's cache, which reads the tokens
+    def __init__(self, ids: tuple[int, ...]) -> None:
+        self.ids = ids
+        self.logprobs: list[float] = []  # of the tokens read, each after those before it
+        self.ends: list[float] = []  # that the answer is over behind each of them
+        self._logits: Tensor | None = None  # (vocabulary,) of what comes next; None before anything was read
+        self._copy: Any = None  # of the prompt's cache, which reads the tokens
 
     @property
     def done(self) -> bool:
-        return len(self.logprobs) > len(self.ids)
+        return len(self.ends) == len(self.ids)
 
     def part(self, prompt: Any, length: int, rows: int) -> Part:
         """Its next tokens, at most so many."""
-        read = len(self.logprobs)
-        self.copy = self.copy or prompt.fork(length)
-        self.copy.truncate(length + read)  # where an earlier pass came to no end
+        read = len(self.ends)
+        self._copy = self._copy or prompt.fork(length)
+        self._copy.truncate(length + read)  # where an earlier pass came to no end
         ids = self.ids[read : read + rows]
-        return Part(self.copy, ids, wanted=len(ids))
+        return Part(self._copy, ids, wanted=len(ids))
 
     def take(self, rows: Tensor, first: Tensor, stops: list[int]) -> None:
         """Goes on from the logits of these tokens, `(tokens, vocabulary)`; `first` are those of the prompt."""
-        read, before = len(self.logprobs), first if self.logits is None else self.logits
+        read, before = len(self.ends), first if self._logits is None else self._logits
         now = self.ids[read : read + len(rows)]
         logprobs = torch.log_softmax(torch.cat([before[None], rows.float()]), dim=-1)
         self.logprobs += logprobs[range(len(now)), now].tolist()
-        self.logits = rows[-1].float()
-        if len(self.logprobs) == len(self.ids):
-            self.logprobs.append(float(torch.logsumexp(logprobs[-1, stops], dim=0)))
-            self.logits = self.copy = None
+        self.ends += torch.logsumexp(logprobs[1:, stops], dim=-1).tolist()
+        self._logits = rows[-1].float()
+        if self.done:
+            self._logits = self._copy = None
+
+    def score(self, choice: str, ids: tuple[int, ...]) -> ChoiceScore:
+        """Of a choice that it begins with: its tokens, and that it is over behind them."""
+        logprobs = (*self.logprobs[: len(ids)], self.ends[len(ids) - 1])
+        return ChoiceScore(choice, sum(logprobs), ids, logprobs)
 
 
 class ScoreGoal:
@@ -62,11 +66,11 @@ class ScoreGoal:
     def __init__(self, family: Family, choices: Sequence[str], prompt_ids: Sequence[int]) -> None:
         if isinstance(choices, str) or not choices:
             raise OptionError("choices is no list of answers: give at least one, such as ['yes', 'no']")
-        self._choices = [_Choice(choice, _spelled(family, choice)) for choice in choices]
+        self._choices = [(choice, tuple(_spelled(family, choice))) for choice in choices]
         repeated = next((choice for choice in choices if choices.count(choice) > 1), None)
         if repeated is not None:
             raise OptionError(f"choices has {repeated!r} {choices.count(repeated)} times: give each choice once")
-        longest = max(len(choice.ids) for choice in self._choices)
+        longest = max(len(ids) for _, ids in self._choices)
         if len(prompt_ids) + longest >= family.context:
             raise PromptError(
                 f"the prompt has {len(prompt_ids)} tokens, a choice {longest}, and the model's context holds "
@@ -77,6 +81,8 @@ class ScoreGoal:
         if not self._stops:
             raise OptionError("a score needs a model that has a token to end an answer with: use another model")
         self._first: Tensor | None = None  # (vocabulary,) logits behind the prompt
+        self._line_of = _lines([ids for _, ids in self._choices])
+        self._lines = list(dict.fromkeys(self._line_of.values()))
 
     def begin(self, request: Request, logits: Tensor) -> None:
         request.clock.first_token = request.clock.mark()
@@ -84,18 +90,16 @@ class ScoreGoal:
 
     def parts(self, request: Request) -> list[Part]:
         now, length = self._now, len(request.prompt.ids)
-        return [choice.part(request.cache, length, ROWS // len(now)) for choice in now]
+        return [line.part(request.cache, length, ROWS // len(now)) for line in now]
 
     def take(self, request: Request, logits: list[Tensor]) -> None:
         assert self._first is not None, "the prompt was read first"
-        for choice, rows in zip(self._now, logits, strict=True):
-            choice.take(rows, self._first, self._stops)
-        if not all(choice.done for choice in self._choices):
+        for line, rows in zip(self._now, logits, strict=True):
+            line.take(rows, self._first, self._stops)
+        if not all(line.done for line in self._lines):
             return
         scores = Scores(
-            choices=tuple(
-                ChoiceScore(one.text, sum(one.logprobs), tuple(one.ids), tuple(one.logprobs)) for one in self._choices
-            ),
+            choices=tuple(self._line_of[ids].score(choice, ids) for choice, ids in self._choices),
             prompt_tokens=len(request.prompt.ids),
             segments=request.segments,
             timings=request.clock.timings(),
@@ -105,9 +109,19 @@ class ScoreGoal:
         request.finish(scores)
 
     @property
-    def _now(self) -> list[_Choice]:
-        """The choices whose turn it is."""
-        return [choice for choice in self._choices if not choice.done][:AT_ONCE]
+    def _now(self) -> list[_Line]:
+        """The lines whose turn it is."""
+        return [line for line in self._lines if not line.done][:AT_ONCE]
+
+
+def _lines(choices: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], _Line]:
+    """For each choice's tokens the line that reads them; "yes" is read with "yes." if its tokens begin that."""
+    lines: dict[tuple[int, ...], _Line] = {}
+    before: tuple[int, ...] = ()
+    for ids in sorted(set(choices), reverse=True):  # what another begins with comes right behind it
+        lines[ids] = lines[before] if before[: len(ids)] == ids else _Line(ids)
+        before = ids
+    return {ids: lines[ids] for ids in choices}
 
 
 def _spelled(family: Family, choice: str) -> list[int]:

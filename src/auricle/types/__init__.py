@@ -2,6 +2,8 @@
 
 from auricle.types.answers import (
     Answer,
+    Asked,
+    AskedOrder,
     ChoiceScore,
     Chunk,
     FinishReason,
@@ -51,6 +53,8 @@ __all__ = [
     "Answer",
     "Ask",
     "AskOptions",
+    "Asked",
+    "AskedOrder",
     "Audio",
     "CacheUse",
     "ChoiceScore",

@@ -142,6 +142,24 @@ class Label:
 
 
 @dataclass(frozen=True)
+class AskedOrder:
+    """What a model said that was asked with the labels in one order."""
+
+    labels: tuple[str, ...]  # in the order in which the prompt names them
+    prompt: str
+    logprobs: tuple[float, ...]  # of each of `Asked.labels`: natural logarithm of all answers that say it, summed
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a model was asked for labels, and the log-likelihoods behind their probabilities."""
+
+    prompt_id: str  # the prompt's name and a fingerprint of its text
+    labels: tuple[str, ...]  # as they were given
+    orders: tuple[AskedOrder, ...]
+
+
+@dataclass(frozen=True)
 class Labels:
     """What a sound is, as labels: the most probable first."""
 
@@ -150,6 +168,7 @@ class Labels:
     timings: Timings
     multiple: bool = False  # each label is true or not by itself; otherwise one of them is, and they add up to 1
     notes: tuple[str, ...] = ()  # what the user should know: sound that was cut, ...
+    asked: Asked | None = None  # of a model that was asked; None of a head
 
     @property
     def best(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from auricle.backends import Scoring
 from auricle.backends.openai.exchange import Exchange
 from auricle.backends.openai.line import Line
 from auricle.backends.openai.many import in_order
@@ -66,15 +67,17 @@ class OpenaiBackend(Refusing):
     def transcribe_many(self, askings: Iterable[Callable[[], Ask]], language: str) -> None:
         return None  # it is asked to, with an instruction
 
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        self.refuse("classify", "ask it with choices, or use a model with a classification head")
+
     def classify(self, ask: Ask) -> Labels | None:
         self.refuse("classify", "ask it with choices, or use a model with a classification head")
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse("score answers", f"ask it with choices, or score where the weights are: {NATIVE}")
 
-    def score_many(
-        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
-    ) -> Iterator[Scores | AuricleError]:
+    def score_many(self, askings: Iterable[Scoring]) -> Iterator[Scores | AuricleError]:
         self.refuse("score answers", f"ask it with choices, or score where the weights are: {NATIVE}")
 
     def provenance(self) -> dict[str, str | None]:

@@ -43,8 +43,18 @@ class AskedBackend(TransformersBackend):
     def transcribe_many(self, askings: Iterable[Callable[[], Ask]], language: str) -> None:
         return None  # it is asked to, with an instruction
 
+    @property
+    def own_labels(self) -> None:
+        return None
+
     def classify(self, ask: Ask) -> Labels | None:
         return None
+
+    def spelt(self, answer: str) -> tuple[int, ...]:
+        tokenizer = self.loaded.tokenizer
+        ids = tokenizer.encode(answer, add_special_tokens=False)
+        written = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        return tuple(ids) if written == answer else ()
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse_native_terms(ask)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from auricle.backends import Scoring
 from auricle.backends.refusing import Refusing
 from auricle.backends.transformers.library import one_line
 from auricle.backends.transformers.loading import Loaded
@@ -47,16 +48,18 @@ class TransformersBackend(Refusing):
     ) -> Iterator[Answer | AuricleError] | None:
         self.refuse("transcribe", "choose a model such as Whisper")
 
+    @property
+    def own_labels(self) -> tuple[str, ...] | None:
+        self.refuse("classify", "choose a model with a classification head, or one that can be asked")
+
     def classify(self, ask: Ask) -> Labels | None:
         self.refuse("classify", "choose a model with a classification head, or one that can be asked")
 
     def score(self, ask: Ask, choices: Sequence[str]) -> Scores:
         self.refuse("score answers", "choose an audio-text-to-text model")
 
-    def score_many(
-        self, askings: Iterable[Callable[[], Ask]], choices: Sequence[str]
-    ) -> Iterator[Scores | AuricleError]:
-        for asking in askings:
+    def score_many(self, askings: Iterable[Scoring]) -> Iterator[Scores | AuricleError]:
+        for asking, choices in askings:
             try:
                 scores = self.score(asking(), choices)
             except AuricleError as error:

@@ -19,6 +19,11 @@ class LabelsBackend(TransformersBackend):
 
     does = "only classifies"
 
+    @property
+    def own_labels(self) -> tuple[str, ...]:
+        names = self.loaded.model.config.id2label
+        return tuple(str(names[number]) for number in sorted(names))
+
     def classify(self, ask: Ask) -> Labels:
         """Of several clips, the mean of their probabilities, each as much as it is long."""
         self.refuse_native_terms(ask)
@@ -49,10 +54,10 @@ class LabelsBackend(TransformersBackend):
             logits: Tensor = self.loaded.model(**inputs).logits[0].float().cpu()
         return logits.sigmoid() if self._multiple else logits.softmax(-1)
 
-    def _names(self, count: int) -> list[str]:
-        names = self.loaded.model.config.id2label
+    def _names(self, count: int) -> tuple[str, ...]:
+        names = self.own_labels
         if len(names) != count:
             raise CheckpointError(
                 f"{self.loaded.folder}/config.json has {len(names)} labels, and the model gives {count}: fetch it again"
             )
-        return [str(names[i]) for i in range(count)]
+        return names

@@ -1,0 +1,17 @@
+"""Labels for sounds from a model that is asked: prompts in files, both orders of the labels, answers summed."""
+
+from auricle.api.labelling.asking import asked_labels, own_labels
+from auricle.api.labelling.forms import Orders, check_labels, default_prompt, forms_of
+from auricle.api.labelling.template import Template, read_template, shipped
+
+__all__ = [
+    "Orders",
+    "Template",
+    "asked_labels",
+    "check_labels",
+    "default_prompt",
+    "forms_of",
+    "own_labels",
+    "read_template",
+    "shipped",
+]
