@@ -46,12 +46,12 @@ def main() -> None:
     args = parser.parse_args()
     if shutil.which("espeak-ng") is None:
         sys.exit("study.py needs espeak-ng, which makes the speech: apt-get install espeak-ng")
-    count = 8 if args.small else 30
+    count = 8 if args.small else 24
     sounds = args.out / "sounds"
     speech(sounds / "speech", count)
     others(sounds / "nonspeech", count)
 
-    durations, snrs = ("40,200,1000", "clean,0") if args.small else ("20,40,60,80,100,200,500,1000", "clean,10,0,-10")
+    durations, snrs = ("40,200,1000", "clean,0") if args.small else ("20,40,80,200,500,1000", "clean,-10:15:5")
     auricle(
         *("degrade", sounds, "--out", args.out / "set", "--durations", durations, "--snr", snrs, "--noise", "pink"),
         *("--cut", "loudest", "--level", "-30", "--pad", "noise", "--pad-to", "2000", "--splits", "dev=0.4,test=0.6"),
@@ -60,7 +60,7 @@ def main() -> None:
     for system in SYSTEMS:
         runs.append(args.out / "runs" / system)
         auricle("eval", args.out / "set", "--model", system, "--labels", "speech,nonspeech", "--out", runs[-1])
-    auricle("report", *runs, "--out", args.out / "report.html")
+    auricle("report", *runs, "--decide", "dev", "--out", args.out / "report.html")
 
 
 def auricle(*words: object) -> None:

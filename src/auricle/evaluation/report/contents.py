@@ -123,8 +123,8 @@ def thresholds(runs: Summaries, *, pooled: bool) -> Table | None:
     columns = (
         *(Column("run"), Column("clips of"), Column("over"), Column("at")),
         *(Column("midpoint" if level is None else f"{100 * level:g} % right") for level in levels),
-        *(Column("width"), Column("guess", "share"), Column("lapse", "share"), Column("fit p", "p")),
-        *(Column("sources", "count"), Column("remarks")),
+        *(Column("remarks"), Column("width"), Column("guess", "share"), Column("lapse", "share")),
+        *(Column("fit p", "p"), Column("sources", "count")),
     )
     rows = tuple(_threshold_row(name, curve) for name, curve in found)
     caption = (
@@ -148,7 +148,7 @@ def _threshold_row(name: str, curve: Curve) -> tuple[object, ...]:
     shape = (width, None, None) if observer is None else (width, observer.guess, observer.lapse)
     whose = "all labels" if curve.label is None else curve.label
     p = None if fit.goodness is None else fit.goodness.p
-    return (name, whose, curve.over.title, at, *told, *shape, p, fit.sources, remarks)
+    return (name, whose, curve.over.title, at, *told, remarks, *shape, p, fit.sources)
 
 
 def decisions(runs: Summaries) -> Table | None:
