@@ -49,6 +49,26 @@ def test_json_has_all_that_is_known(auricle: Run, head: str, sounds: Path) -> No
     assert record["best"] == record["labels"][0]["name"]
 
 
+def test_a_model_that_is_asked_says_how_and_what_was_behind_it(auricle: Run, sounds: Path) -> None:
+    record = auricle("classify", sounds / "tone.wav", "--labels", "speech,nonspeech", "--json").json
+    assert record["best"] == "nonspeech"
+    asked = record["asked"]
+    assert asked["prompt_id"].startswith("options@")
+    assert asked["labels"] == ["speech", "nonspeech"]
+    assert [order["labels"] for order in asked["orders"]] == [["speech", "nonspeech"], ["nonspeech", "speech"]]
+    assert [len(order["logprobs"]) for order in asked["orders"]] == [2, 2]
+    assert asked["orders"][1]["prompt"] == "Choose one: A) NONSPEECH or B) SPEECH."
+
+
+def test_prompts_and_orders(auricle: Run, sounds: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('prompt = "Is someone speaking?"\nanswers = ["{{ \'Yes\' if first else \'No\' }}"]\n')
+    given = ("classify", sounds / "tone.wav", "--labels", "speech,other", "--orders", "given", "--json")
+    for prompt, words in (("plain", "Answer with one of: speech, other."), (mine, "Is someone speaking?")):
+        (order,) = auricle(*given, "--prompt", prompt).json["asked"]["orders"]
+        assert words in order["prompt"]
+
+
 def test_a_bad_file_among_good_ones_is_reported_and_the_rest_is_done(auricle: Run, head: str, sounds: Path) -> None:
     done = auricle("classify", sounds / "noise.wav", "missing.wav", sounds / "tone.wav", "--model", head, "--top", 1)
     assert done.status == 2
@@ -71,4 +91,11 @@ def test_bad_input(refused: Any, head: str, e2b: Path, sounds: Path) -> None:
     assert "no label 'cat' among its 4" in refused("classify", tone, "--model", head, "--labels", "cat")
     assert "labels has 'a' twice" in refused("classify", tone, "--model", e2b, "--labels", "a,b,a")
     assert "labels" in refused("classify", tone, "--model", e2b, "--labels", "")
+    assert "there is no prompt 'x': use options, plain, yesno" in refused(
+        "classify", tone, "--model", e2b, "--labels", "a,b", "--prompt", "x"
+    )
+    assert "prompt yesno has no place for a question" in refused(
+        "classify", tone, "--model", e2b, "--labels", "a,b", "--prompt", "yesno", "--question", "What?"
+    )
+    assert "is not asked: leave the prompt out" in refused("classify", tone, "--model", head, "--prompt", "plain")
     assert "the question is empty" in refused("classify", tone, "--model", e2b, "--labels", "a,b", "--question", " ")

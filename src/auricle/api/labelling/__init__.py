@@ -1,10 +1,11 @@
 """Labels for sounds from a model that is asked: prompts in files, both orders of the labels, answers summed."""
 
 from auricle.api.labelling.asking import asked_labels, own_labels
-from auricle.api.labelling.forms import Orders, check_labels, default_prompt, forms_of
+from auricle.api.labelling.forms import NEGATIONS, Orders, check_labels, default_prompt, forms_of, template_and_orders
 from auricle.api.labelling.template import Template, read_template, shipped
 
 __all__ = [
+    "NEGATIONS",
     "Orders",
     "Template",
     "asked_labels",
@@ -14,4 +15,5 @@ __all__ = [
     "own_labels",
     "read_template",
     "shipped",
+    "template_and_orders",
 ]

@@ -20,6 +20,9 @@ Orders: TypeAlias = Literal["both", "given"]
 """In which orders labels are named: as they are given and turned round, or only as they are given."""
 
 
+NEGATIONS = ("non", "not", "no")  # what turns a label into its opposite: nonspeech, "not speech", no_speech
+
+
 @dataclass(frozen=True)
 class Form:
     """A prompt that names the labels in one order."""
@@ -58,14 +61,21 @@ def forms_of(
     Raises:
         OptionError: labels, prompt or orders can't be used, or two labels are said alike.
     """
+    template, turned = template_and_orders(labels, question, prompt, orders)
+    return template, [
+        Form(order, template.asking(order, question), _answers(backend, template, order)) for order in turned
+    ]
+
+
+def template_and_orders(
+    labels: Sequence[str], question: str | None, prompt: str | Path | None, orders: Orders
+) -> tuple[Template, list[tuple[str, ...]]]:
+    """How labels are asked for, and the orders that they are named in; errors as for `forms_of`."""
     check_labels(labels)
     require_one_of("orders", orders, get_args(Orders))
     template = read_template(default_prompt(labels, question) if prompt is None else prompt)
     given = tuple(labels)
-    turned = dict.fromkeys([given, given[::-1]] if orders == "both" else [given])
-    return template, [
-        Form(order, template.asking(order, question), _answers(backend, template, order)) for order in turned
-    ]
+    return template, list(dict.fromkeys([given, given[::-1]] if orders == "both" else [given]))
 
 
 def default_prompt(labels: Sequence[str], question: str | None = None) -> str:
@@ -90,7 +100,7 @@ def check_labels(labels: Sequence[str]) -> None:
 def _negate(first: str, second: str) -> bool:
     """Whether one of two labels is the other's negation: nonspeech, no_speech, "not speech"."""
     one, other = (re.sub(r"[\W_]", "", label.casefold()) for label in (first, second))
-    return any(a == prefix + b for a, b in ((one, other), (other, one)) for prefix in ("non", "not", "no"))
+    return any(a == prefix + b for a, b in ((one, other), (other, one)) for prefix in NEGATIONS)
 
 
 def _answers(backend: Backend, template: Template, order: Sequence[str]) -> dict[str, tuple[str, ...]]:

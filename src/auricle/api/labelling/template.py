@@ -54,7 +54,7 @@ class Template:
             raise OptionError(f"prompt {self.name} has no place for a question: leave the question out, or use plain")
         if question is not None and not question.strip():
             raise OptionError("the question is empty: say what to ask about the sound")
-        options = [_option(labels, number) for number in range(len(labels))] if self._lettered else []
+        options = [_option(labels, number) for number in range(len(labels))] if self.lettered else []
         values = {"labels": list(labels), "options": options}
         if self.question is not None:
             values["question"] = (question or self.question).strip()
@@ -66,13 +66,14 @@ class Template:
     def saying(self, labels: Sequence[str], number: int) -> tuple[str, ...]:
         """The answers that say one of labels in this order, each once; the first is how it is said to the letter."""
         values = {"label": labels[number], "number": number + 1, "first": number == 0}
-        if self._lettered:
+        if self.lettered:
             values["letter"] = _option(labels, number)["letter"]
         said = (self._rendered("answers", answer, values).strip() for answer in self.answers)
         return tuple(dict.fromkeys(answer for answer in said if answer))
 
     @property
-    def _lettered(self) -> bool:
+    def lettered(self) -> bool:
+        """Whether its labels are options with letters."""
         uses = jinja2.meta.find_undeclared_variables
         return "options" in uses(_ENVIRONMENT.parse(self.prompt)) or any(
             "letter" in uses(_ENVIRONMENT.parse(answer)) for answer in self.answers

@@ -68,7 +68,10 @@ class OpenaiBackend(Refusing):
         return None  # it is asked to, with an instruction
 
     @property
-    def own_labels(self) -> tuple[str, ...] | None:
+    def own_labels(self) -> None:
+        return None
+
+    def spelt(self, answer: str) -> tuple[int, ...]:
         self.refuse("classify", "ask it with choices, or use a model with a classification head")
 
     def classify(self, ask: Ask) -> Labels | None:

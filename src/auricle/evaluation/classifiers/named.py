@@ -7,7 +7,8 @@ from pathlib import Path
 
 from auricle.api import Model
 from auricle.api.labelling import Orders
-from auricle.errors import OptionError
+from auricle.errors import OptionError, UnsupportedError
+from auricle.evaluation.classifiers.answers import Answers
 from auricle.evaluation.classifiers.energy import Energy
 from auricle.evaluation.classifiers.interface import Classifier
 from auricle.evaluation.classifiers.models import Head, Likelihood
@@ -38,6 +39,7 @@ def classifier_named(
 
     Raises:
         OptionError: an option that means nothing here, or labels that won't do.
+        UnsupportedError: the model can neither score answers nor tells labels apart.
     """
     if name in BASELINES:
         if prompt is not None or free or names:
@@ -51,7 +53,10 @@ def classifier_named(
     if names:
         raise OptionError(f"{name} has no labels of its own: leave map out")
     if free:
-        from auricle.evaluation.classifiers.answers import Answers
-
         return Answers(model, labels, prompt=prompt, orders=orders)
-    return Likelihood(model, labels, prompt=prompt, orders=orders)
+    try:
+        return Likelihood(model, labels, prompt=prompt, orders=orders)
+    except UnsupportedError as error:
+        raise UnsupportedError(
+            f"{name} gives no likelihoods of labels: let it answer in its own words with --free, or use another model"
+        ) from error
