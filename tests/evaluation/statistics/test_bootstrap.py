@@ -153,3 +153,29 @@ class TestWithoutAnInterval:
 def test_what_cannot_be_drawn(call: Callable[[], Interval], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         call()
+
+
+def test_strata_keep_the_share_of_each_class() -> None:
+    """Sources of one class each: a listener that says one word alone is right as often as that word is true."""
+    sources = [f"s{number}" for number in range(20) for _ in range(5)]
+    true = ["speech"] * 50 + ["noise"] * 50
+    right = np.array([label == "speech" for label in true], dtype=float)
+    columns = (right, np.ones(100))
+    free = bootstrap_totals(lambda t: t[..., 0] / t[..., 1], columns, sources)
+    held = bootstrap_totals(lambda t: t[..., 0] / t[..., 1], columns, sources, strata=true)
+    assert free.low is not None
+    assert free.low < 0.35
+    assert held.value == 0.5
+    assert held.low is None  # no draw of sources changes it
+    assert "every draw of sources gives the same value" in held.note
+
+
+def test_strata_of_sources_with_every_class_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    sources = [f"s{number}" for number in range(15) for _ in range(6)]
+    true = ["speech", "noise"] * 45
+    columns = (rng.random(90), np.ones(90))
+    free = bootstrap_totals(lambda t: t[..., 0] / t[..., 1], columns, sources)
+    assert bootstrap_totals(lambda t: t[..., 0] / t[..., 1], columns, sources, strata=true) == free
+    by_rows = bootstrap_by_source(lambda values, ones: values.sum() / ones.sum(), columns, sources, strata=true)
+    assert (by_rows.low, by_rows.high) == pytest.approx((free.low, free.high))

@@ -46,7 +46,7 @@ def test_intervals_are_those_of_whole_rows_drawn() -> None:
         return confusion([LABELS[i] for i in a], [back[i] for i in b], LABELS).macro_f1
 
     columns = ([code[one] for one in true], [code[one] for one in said])
-    expected = bootstrap_by_source(figure, columns, sources, resamples=200)
+    expected = bootstrap_by_source(figure, columns, sources, strata=true, resamples=200)
     found = headline(true, said, LABELS, sources, resamples=200).macro_f1
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
 

@@ -70,12 +70,12 @@ def score_figures(scored: Scored, intervals: bool) -> dict[str, Estimate]:
     figures["ece"] = (lambda event, score: calibration(event, score, BINS).ece, scored.events())
     figures["brier"] = (lambda event, score: calibration(event, score, BINS).brier, scored.events())
     note = f"{scored.left_out} answers without probabilities are left out" if scored.left_out else ""
-    sources = scored.answered.sources
+    sources, true = scored.answered.sources, scored.answered.column("true_label")
 
     def figure(one: Callable[..., float | None], columns: tuple[NDArray[np.bool_], NDArray[np.float64]]) -> Estimate:
         if not intervals:
             return exactly(one(*columns), rows, len(set(sources)), note)
-        found = bootstrap_by_source(one, columns, sources, method="percentile", resamples=RESAMPLES)
+        found = bootstrap_by_source(one, columns, sources, strata=true, method="percentile", resamples=RESAMPLES)
         made = estimate(found, rows)
         return made if not note else Estimate(**{**made.to_json(), "note": "; ".join(filter(None, (made.note, note)))})
 

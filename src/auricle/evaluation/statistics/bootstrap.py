@@ -2,6 +2,9 @@
 
 Twenty clips of one voice are not twenty voices. An interval that counts them as independent is too narrow by the square
 root of how alike they are; drawing sources with all their clips keeps what they share (Field & Welsh 2007).
+
+Where each source has clips of one class only, as speakers and noises do, a set has as many of either as somebody chose.
+With `strata` every draw has that many, too: otherwise accuracy would move with the share of the easier class.
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ def bootstrap_by_source(
     columns: Sequence[ArrayLike],
     sources: Sequence[Hashable],
     *,
+    strata: Sequence[Hashable] | None = None,
     method: Method = "bca",
     confidence: float = 0.95,
     resamples: int = 2000,
@@ -59,6 +63,7 @@ def bootstrap_by_source(
         statistic: called with the columns, each with rows in the order of their sources; None or nan where undefined.
         columns: arrays `(rows, ...)`, handed to `statistic` in this order.
         sources: `(rows,)`, the recording that each row's clip was cut from.
+        strata: `(rows,)`, such as the true labels: sources are drawn among those that have the same ones.
 
     Raises:
         OptionError: columns of different lengths, an option outside its range.
@@ -70,7 +75,7 @@ def bootstrap_by_source(
     def values(times: Codes) -> Array:
         return np.fromiter((_value(statistic, arrays, row[source]) for row in times), np.float64, count=len(times))
 
-    return _interval(values, count, method, confidence, resamples, seed)
+    return _interval(values, _groups(source, count, strata), method, confidence, resamples, seed)
 
 
 def bootstrap_totals(
@@ -78,6 +83,7 @@ def bootstrap_totals(
     columns: Sequence[ArrayLike],
     sources: Sequence[Hashable],
     *,
+    strata: Sequence[Hashable] | None = None,
     method: Method = "bca",
     confidence: float = 0.95,
     resamples: int = 2000,
@@ -99,7 +105,27 @@ def bootstrap_totals(
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is a figure without a value, and counted as such
             return np.asarray(statistic(times @ sums), dtype=np.float64)
 
-    return _interval(values, count, method, confidence, resamples, seed)
+    return _interval(values, _groups(source, count, strata), method, confidence, resamples, seed)
+
+
+def _groups(source: Codes, count: int, strata: Sequence[Hashable] | None) -> list[Codes]:
+    """The sources that are drawn for each other: those with the same strata."""
+    if strata is None or not count:
+        return [np.arange(count)]
+    same_length(sources=source, strata=strata)
+    code, kinds = codes_of(strata)
+    has = np.zeros((count, kinds), dtype=bool)
+    has[source, code] = True
+    group, number = codes_of(list(map(bytes, has)))
+    return [np.flatnonzero(group == one) for one in range(number)]
+
+
+def _drawn(groups: Sequence[Codes], resamples: int, rng: np.random.Generator) -> Codes:
+    """How often each source is in each draw, `(resamples, sources)`."""
+    times = np.empty((resamples, sum(map(len, groups))), dtype=np.int64)
+    for group in groups:
+        times[:, group] = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), resamples)
+    return times
 
 
 def _value(
@@ -112,7 +138,7 @@ def _value(
 
 def _interval(
     values: Callable[[Codes], Array],
-    sources: int,
+    groups: Sequence[Codes],
     method: Method,
     confidence: float,
     resamples: int,
@@ -122,6 +148,7 @@ def _interval(
     require_one_of("method", method, get_args(Method))
     require_confidence(confidence)
     require(resamples >= 100, "resamples", resamples, "at least 100, and some thousands for figures that are shown")
+    sources = sum(map(len, groups))
     (value,) = values(np.ones((1, sources), dtype=np.int64)) if sources else (np.nan,)
 
     def result(note: str, ends: tuple[float, float] | None = None) -> Interval:
@@ -132,8 +159,7 @@ def _interval(
         return result("the figure has no value on these rows")
     if sources == 1:
         return result("all clips come from one source, so no interval can be had")
-    rng = np.random.default_rng(seed)
-    drawn = values(rng.multinomial(sources, np.full(sources, 1 / sources), resamples))
+    drawn = values(_drawn(groups, resamples, np.random.default_rng(seed)))
     there = drawn[np.isfinite(drawn)]
     if len(there) < (1 - UNDEFINED) * resamples:
         return result(f"undefined in {resamples - len(there)} of {resamples} draws of sources: too few of some kind")

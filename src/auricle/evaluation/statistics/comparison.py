@@ -157,7 +157,9 @@ def _interval(
         return np.asarray(means.mean(-1))
 
     columns = [*(apart * one for one in member), *member]
-    return bootstrap_totals(difference, columns, sources, confidence=confidence, resamples=resamples, seed=seed)
+    return bootstrap_totals(
+        difference, columns, sources, strata=kinds.tolist(), confidence=confidence, resamples=resamples, seed=seed
+    )
 
 
 def _note(sources: int, differing: int) -> str:

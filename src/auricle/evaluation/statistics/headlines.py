@@ -38,7 +38,8 @@ def headline(
 ) -> Headline:
     """The figures of `confusion` and of `detection`, each with its interval; the arguments are theirs.
 
-    With unknown answers counted as wrong, a signal that got one is missed, and of the others none is a false alarm.
+    Sources are drawn among those of the same labels. With unknown answers counted as wrong, a signal that got one is
+    missed, and of the others none is a false alarm.
     """
     require_one_of("unknown", unknown, get_args(Unknown))
     code = answer_codes(true, predicted, labels)
@@ -51,6 +52,7 @@ def headline(
             lambda totals: figure(totals.reshape(-1, size, size + 1)),
             cells,
             sources,
+            strata=true,
             confidence=confidence,
             resamples=resamples,
             seed=seed,
