@@ -62,7 +62,7 @@ def test_a_model_that_is_asked_says_how_and_what_was_behind_it(auricle: Run, sou
 
 def test_prompts_and_orders(auricle: Run, sounds: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
-    mine.write_text('prompt = "Is someone speaking?"\nanswers = ["{{ \'Yes\' if first else \'No\' }}"]\n')
+    mine.write_text("prompt = \"Is someone speaking?\"\nanswers = [\"{{ 'Yes' if first else 'No' }}\"]\n")
     given = ("classify", sounds / "tone.wav", "--labels", "speech,other", "--orders", "given", "--json")
     for prompt, words in (("plain", "Answer with one of: speech, other."), (mine, "Is someone speaking?")):
         (order,) = auricle(*given, "--prompt", prompt).json["asked"]["orders"]
