@@ -179,3 +179,36 @@ def test_strata_of_sources_with_every_class_change_nothing() -> None:
     assert bootstrap_totals(lambda t: t[..., 0] / t[..., 1], columns, sources, strata=true) == free
     by_rows = bootstrap_by_source(lambda values, ones: values.sum() / ones.sum(), columns, sources, strata=true)
     assert (by_rows.low, by_rows.high) == pytest.approx((free.low, free.high))
+
+
+def test_a_class_of_few_sources_says_so() -> None:
+    """One source of noise is in every draw as it is: nothing of how noises differ is in the interval."""
+    rng = np.random.default_rng(5)
+    sources = [f"s{number}" for number in range(21) for _ in range(4)]
+    true = ["speech"] * 80 + ["noise"] * 4
+    columns = ((rng.random(84) < 0.7).astype(float), np.ones(84))
+    found = bootstrap_totals(share, columns, sources, strata=true)
+    assert found.low is not None
+    assert found.note == "a class with only 1 source(s): the interval is rough, and rather too narrow"
+    assert bootstrap_totals(share, columns, sources).note == ""
+
+
+@pytest.mark.parametrize("few", [5, 12])
+def test_strata_as_two_samples_of_scipy(few: int) -> None:
+    """BCa of two samples: each source's influence is measured within its own class."""
+    rng = np.random.default_rng(6)
+    one, two = rng.exponential(size=40), rng.exponential(size=few)
+    values, other = np.append(one, two), np.arange(40 + few) >= 40
+
+    def difference(values: np.ndarray, other: np.ndarray) -> float:
+        return float(values[~other].mean() - values[other].mean())
+
+    found = bootstrap_by_source(difference, (values, other), range(40 + few), strata=other.tolist(), resamples=20_000)
+    expected = stats.bootstrap(
+        (one, two),
+        lambda a, b, axis: a.mean(axis) - b.mean(axis),
+        n_resamples=20_000,
+        method="BCa",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.03)

@@ -75,7 +75,7 @@ def bootstrap_by_source(
     def values(times: Codes) -> Array:
         return np.fromiter((_value(statistic, arrays, row[source]) for row in times), np.float64, count=len(times))
 
-    return _interval(values, _groups(source, count, strata), method, confidence, resamples, seed)
+    return _interval(values, Kinds.of(source, count, strata), method, confidence, resamples, seed)
 
 
 def bootstrap_totals(
@@ -105,27 +105,42 @@ def bootstrap_totals(
         with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is a figure without a value, and counted as such
             return np.asarray(statistic(times @ sums), dtype=np.float64)
 
-    return _interval(values, _groups(source, count, strata), method, confidence, resamples, seed)
+    return _interval(values, Kinds.of(source, count, strata), method, confidence, resamples, seed)
 
 
-def _groups(source: Codes, count: int, strata: Sequence[Hashable] | None) -> list[Codes]:
-    """The sources that are drawn for each other: those with the same strata."""
-    if strata is None or not count:
-        return [np.arange(count)]
-    same_length(sources=source, strata=strata)
-    code, kinds = codes_of(strata)
-    has = np.zeros((count, kinds), dtype=bool)
-    has[source, code] = True
-    group, number = codes_of(list(map(bytes, has)))
-    return [np.flatnonzero(group == one) for one in range(number)]
+@dataclass(frozen=True)
+class Kinds:
+    """Which sources are drawn for each other."""
 
+    groups: tuple[Codes, ...]  # those with the same strata
+    fewest: int  # sources that one of the strata has
 
-def _drawn(groups: Sequence[Codes], resamples: int, rng: np.random.Generator) -> Codes:
-    """How often each source is in each draw, `(resamples, sources)`."""
-    times = np.empty((resamples, sum(map(len, groups))), dtype=np.int64)
-    for group in groups:
-        times[:, group] = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), resamples)
-    return times
+    @classmethod
+    def of(cls, source: Codes, count: int, strata: Sequence[Hashable] | None) -> Kinds:
+        if strata is None or not count:
+            return cls((np.arange(count),), count)
+        same_length(sources=source, strata=strata)
+        code, kinds = codes_of(strata)
+        has = np.zeros((count, kinds), dtype=bool)
+        has[source, code] = True
+        group, number = codes_of(list(map(bytes, has)))
+        return cls(tuple(np.flatnonzero(group == one) for one in range(number)), int(has.sum(0).min()))
+
+    @property
+    def sources(self) -> int:
+        return sum(map(len, self.groups))
+
+    def drawn(self, resamples: int, rng: np.random.Generator) -> Codes:
+        """How often each source is in each draw, `(resamples, sources)`."""
+        times = np.empty((resamples, self.sources), dtype=np.int64)
+        for group in self.groups:
+            times[:, group] = rng.multinomial(len(group), np.full(len(group), 1 / len(group)), resamples)
+        return times
+
+    def centred(self, without: Array) -> Array:
+        """Each value less the mean of its group, of those that are defined; the others are left out."""
+        found = [part[np.isfinite(part)] for part in (without[group] for group in self.groups)]
+        return np.concatenate([part.mean() - part for part in found if len(part)] or [np.empty(0)])
 
 
 def _value(
@@ -138,7 +153,7 @@ def _value(
 
 def _interval(
     values: Callable[[Codes], Array],
-    groups: Sequence[Codes],
+    kinds: Kinds,
     method: Method,
     confidence: float,
     resamples: int,
@@ -148,7 +163,7 @@ def _interval(
     require_one_of("method", method, get_args(Method))
     require_confidence(confidence)
     require(resamples >= 100, "resamples", resamples, "at least 100, and some thousands for figures that are shown")
-    sources = sum(map(len, groups))
+    sources = kinds.sources
     (value,) = values(np.ones((1, sources), dtype=np.int64)) if sources else (np.nan,)
 
     def result(note: str, ends: tuple[float, float] | None = None) -> Interval:
@@ -159,7 +174,7 @@ def _interval(
         return result("the figure has no value on these rows")
     if sources == 1:
         return result("all clips come from one source, so no interval can be had")
-    drawn = values(_drawn(groups, resamples, np.random.default_rng(seed)))
+    drawn = values(kinds.drawn(resamples, np.random.default_rng(seed)))
     there = drawn[np.isfinite(drawn)]
     if len(there) < (1 - UNDEFINED) * resamples:
         return result(f"undefined in {resamples - len(there)} of {resamples} draws of sources: too few of some kind")
@@ -169,32 +184,33 @@ def _interval(
     sides = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     if method == "bca":
         without = np.ones((sources, sources), dtype=np.int64) - np.eye(sources, dtype=np.int64)
-        sides = _corrected(sides, float(value), there, values(without))
+        sides = _corrected(sides, float(value), there, kinds.centred(values(without)))
     low, high = np.quantile(there, sides)
-    return result(_note(sources, resamples - len(there), resamples), (float(low), float(high)))
+    return result(_note(kinds, resamples - len(there), resamples), (float(low), float(high)))
 
 
-def _corrected(sides: Array, value: float, drawn: Array, without: Array) -> Array:
+def _corrected(sides: Array, value: float, drawn: Array, apart: Array) -> Array:
     """The quantiles that BCa reads instead (Efron & Tibshirani 1993, eqs. 14.10 to 14.15).
 
     Args:
-        without: the figure without each source in turn, for the acceleration.
+        apart: how far the figure falls without each source in turn, from its mean, for the acceleration.
     """
     # Draws equal to the value count half: a share of few clips has many, and none of them is below it. And half a draw
     # is added on either side, so that the bias is finite.
     below = float(((drawn < value).sum() + 0.5 * (drawn == value).sum() + 0.5) / (len(drawn) + 1))
     bias = normal_quantile(below)
-    apart = np.nanmean(without) - without[np.isfinite(without)] if np.isfinite(without).any() else np.zeros(1)
     spread = (apart**2).sum()
     acceleration = (apart**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
     shifted = bias + normal_quantile(sides)
     return normal_cdf(bias + shifted / (1 - acceleration * shifted))
 
 
-def _note(sources: int, undefined: int, resamples: int) -> str:
+def _note(kinds: Kinds, undefined: int, resamples: int) -> str:
     told = []
-    if sources < FEW_SOURCES:
-        told.append(f"only {sources} sources: the interval is rough, and rather too narrow")
+    if kinds.sources < FEW_SOURCES:
+        told.append(f"only {kinds.sources} sources: the interval is rough, and rather too narrow")
+    elif kinds.fewest < FEW_SOURCES:
+        told.append(f"a class with only {kinds.fewest} source(s): the interval is rough, and rather too narrow")
     if undefined:
         told.append(f"{undefined} of {resamples} draws left out, where the figure has no value")
     return "; ".join(told)
