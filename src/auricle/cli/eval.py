@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, ClassVar
@@ -24,12 +25,21 @@ from auricle.evaluation.runner.about import session
 from auricle.evaluation.runner.answers import MAX_TOKENS
 from auricle.evaluation.runner.asking import Asking, TaskName
 from auricle.evaluation.runner.cluster import on_cluster
-from auricle.evaluation.runner.rows import LINES, TABLE
+from auricle.evaluation.runner.hearing import columns_of
+from auricle.evaluation.runner.rows import LINES, TABLE, Rows, results_of
 from auricle.evaluation.runner.run import BATCH, IN_A_ROW
 from auricle.evaluation.runner.transcripts import COLUMN
 from auricle.sound.decode import Limits
 
 app = new_app()
+
+# The options that only some tasks look at.
+OF_TASKS: dict[str, tuple[TaskName, ...]] = {
+    **dict.fromkeys(("labels", "prompt", "orders", "free", "mapping"), ("label",)),
+    **dict.fromkeys(("question", "choices", "max_tokens"), ("answer",)),
+    **dict.fromkeys(("language", "text_column"), ("transcribe",)),
+    "normaliser": ("transcribe", "answer"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,12 +142,14 @@ def eval_command(
     auricle eval set/ --out runs/ray --labels speech,nonspeech --cluster auto --workers 8
     """
     path = manifest / NAME if manifest.is_dir() else manifest
-    clips = _chosen(read_manifest(path), path, running)
+    _refuse_unused(question)
+    known = read_manifest(path)
+    clips = _chosen(known, path, running)
     asking = Asking(
         question.task,
         model,
         {**asdict(hardware), "remote": server.remote()},
-        _labels(question, clips),
+        _labels(question, known),
         _how(question),
         question.question,
         split_choices(question.choices) if question.choices else (),
@@ -154,6 +166,7 @@ def eval_command(
     loaded_s = perf_counter() - begun
     for remark in task.check(clips):
         show.note(remark)
+    _tell_left_out(clips, task)
     done = _run(clips, path, task, asking, out, loaded_s, running, limits)
     _show(done, out, json)
     if done.errors:
@@ -174,10 +187,7 @@ def _run(
     if running.cluster is not None:
         answers = on_cluster(asking, address=running.cluster, workers=running.workers, limits=limits)
     try:
-        with (
-            session(out, manifest, len(clips), loaded_s),
-            show.progress(f"asking about {len(clips)} clips") as progress,
-        ):
+        with show.progress(f"asking about {len(clips)} clips") as progress:
             return evaluate(
                 clips,
                 task,
@@ -188,11 +198,30 @@ def _run(
                 limits=limits,
                 answers=answers,
                 progress=progress,
+                session=partial(session, out, manifest, len(clips), loaded_s),
             )
     except KeyboardInterrupt:
-        if (out / LINES).is_file():
-            show.note(f"the rows that are there are in {out / LINES}: run the same command again to go on")
+        if written := Rows(out).count():
+            show.note(f"{written} rows are written to {out / LINES}: run the same command again to go on")
         raise
+
+
+def _tell_left_out(clips: Sequence[Clip], task: Task) -> None:
+    """Of a manifest that is the table of a run, or looks like one."""
+    results = results_of(task.plan().get("labels", ()))
+    if taken := sorted({name for clip in clips for name in columns_of(clip)} & results):
+        shown = ", ".join(taken[:5]) + (", ..." if len(taken) > 5 else "")
+        show.note(f"columns of the manifest are left out, since a run has them for its own answers: {shown}")
+
+
+def _refuse_unused(question: Question) -> None:
+    """An option that the task doesn't look at was meant to do something."""
+    for name, tasks in OF_TASKS.items():
+        value = getattr(question, name)
+        given = (tuple(value) if isinstance(value, list) else value) != getattr(Question, name)
+        if given and question.task not in tasks:
+            option, whose = {"mapping": "map"}.get(name, name), " and ".join(tasks)
+            raise OptionError(f"{option} is given, which only {whose} looks at, and task is {question.task}: drop one")
 
 
 def _chosen(clips: Sequence[Clip], manifest: Path, running: Running) -> list[Clip]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 from auricle import api
+from auricle.api.labelling import check_labels
 from auricle.errors import OptionError
 from auricle.evaluation.classifiers import BASELINES, classifier_named
 from auricle.evaluation.runner.answers import MAX_TOKENS, AnswerTask
@@ -43,8 +44,12 @@ class Asking:
             load: gives the model; unless given, `auricle.load` with the arguments in `loading`.
 
         Raises:
-            OptionError: a baseline is to do more than tell labels apart.
+            OptionError: a baseline is to do more than tell labels apart, or labels can't be columns of a table.
         """
+        if self.task == "label":
+            check_labels(self.labels)
+            if unfit := next((label for label in self.labels if not label.isprintable()), None):
+                raise OptionError(f"labels has {unfit!r}, which can't be printed: give it without control characters")
         load = load or partial(api.load, self.model, **self.loading)
         if self.task == "label":
             return LabelTask(classifier_named(self.model, self.labels, load=load, **self.how))

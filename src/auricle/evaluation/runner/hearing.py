@@ -12,7 +12,7 @@ import numpy as np
 from auricle.errors import AuricleError, SoundError
 from auricle.evaluation.job import digest
 from auricle.evaluation.manifest import Clip
-from auricle.evaluation.runner.rows import Row
+from auricle.evaluation.runner.rows import Row, results_of
 from auricle.evaluation.runner.tasks import Columns, Task
 from auricle.evaluation.sounds import content_hash, read_clip
 from auricle.sound.decode import Limits
@@ -76,11 +76,14 @@ def answer(task: Task, heard: Sequence[Heard]) -> list[Row]:
     answers: dict[str, Columns | AuricleError] = {
         one.clip.segment_id: found for one, found in zip(good, found, strict=True)
     }
-    who = {"model": task.plan().get("model"), "model_revision": task.plan().get("revision")}
+    plan = task.plan()
+    who = {"model": plan.get("model"), "model_revision": plan.get("revision")}
+    results = results_of(plan.get("labels", ()))
     rows = []
     for one in heard:
         got = one.sound if isinstance(one.sound, SoundError) else answers[one.clip.segment_id]
-        row: Row = {**columns_of(one.clip), **task.empty(one.clip), **who, "row_id": one.row_id}
+        carried = {name: value for name, value in columns_of(one.clip).items() if name not in results}
+        row: Row = {**carried, **task.empty(one.clip), **who, "row_id": one.row_id}
         row["audio_sha256"] = one.sha256
         if isinstance(got, AuricleError):
             row["error"] = str(got)

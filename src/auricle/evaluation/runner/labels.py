@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,14 +53,19 @@ class LabelTask:
 
     def ask(self, clips: Sequence[Clip], sounds: Sequence[Audio]) -> list[Columns | AuricleError]:
         found = self.classifier.classify(sounds)
-        return [
-            one if isinstance(one, AuricleError) else {**self.empty(clip), **self._columns(one)}
-            for clip, one in zip(clips, found, strict=True)
-        ]
+        return [self._answered(clip, one) for clip, one in zip(clips, found, strict=True)]
 
     def empty(self, clip: Clip) -> Columns:
         shared: Columns = {name: self.said[name] for name in ("prompt_id", "label_order") if name in self.said}
         return {"true_label": clip.label, "pred_label": None, **shared}
+
+    def _answered(self, clip: Clip, one: Classified | AuricleError) -> Columns | AuricleError:
+        if isinstance(one, AuricleError):
+            return one
+        if one.probabilities and not all(map(math.isfinite, one.probabilities)):
+            shown = ", ".join(map(str, one.probabilities))
+            return AuricleError(f"the labels' probabilities are no numbers ({shown}): try --dtype float32")
+        return {**self.empty(clip), **self._columns(one)}
 
     def _columns(self, one: Classified) -> Columns:
         shares = dict(zip(self.classifier.labels, one.probabilities, strict=True)) if one.probabilities else {}

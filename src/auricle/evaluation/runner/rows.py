@@ -61,6 +61,10 @@ class Rows:
     def __init__(self, out: Path) -> None:
         self.path = out / LINES
 
+    def count(self) -> int:
+        """Lines that are whole."""
+        return self.path.read_bytes().count(b"\n") if self.path.is_file() else 0
+
     def read(self) -> dict[str, Row]:
         """The newest row of each clip, by `segment_id`. A line that was being written when a run was killed is cut off.
 
@@ -70,17 +74,19 @@ class Rows:
         if not self.path.is_file():
             return {}
         self._cut()
-        with self.path.open(encoding="utf-8") as lines:
+        with self.path.open("rb") as lines:
             rows = [_parsed(line, number, self.path) for number, line in enumerate(lines, 1)]
         return {row["segment_id"]: row for row in rows}
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """On the disk when this returns."""
-        lines = "".join(json.dumps(_finite(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    def add(self, rows: Iterable[Row]) -> list[Row]:
+        """On the disk when this returns; gives the rows as they will be read, so that a resumed run has the same."""
+        # What JSON has no word for, such as a date of the manifest, is text.
+        lines = [json.dumps(_finite(row), ensure_ascii=False, allow_nan=False, default=str) for row in rows]
         with self.path.open("ab") as stream:
-            stream.write(lines.encode("utf-8", "backslashreplace"))
+            stream.write("".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"))
             stream.flush()
             os.fsync(stream.fileno())
+        return [dict(json.loads(line)) for line in lines]
 
     def _cut(self) -> None:
         with self.path.open("rb+") as stream:
@@ -89,21 +95,32 @@ class Rows:
                 stream.truncate(content.rfind(b"\n") + 1)
 
 
+def results_of(labels: Iterable[str]) -> set[str]:
+    """Columns that only an answer can fill, also if a manifest has them, as the rows of another run do."""
+    return (ANSWERED.keys() - {"question"}) | {f"p_{label}" for label in labels}
+
+
 def write_table(out: Path, rows: Sequence[Row], about: Mapping[str, Any]) -> None:
     """All rows as `rows.parquet`."""
     write_manifest(out / TABLE, rows, about, {**COLUMNS, **ANSWERED})
 
 
-def _parsed(line: str, number: int, path: Path) -> Row:
+def _parsed(line: bytes, number: int, path: Path) -> Row:
     try:
         row = json.loads(line)
-        row["segment_id"]
+        for name in ("segment_id", "row_id", "error"):
+            row[name]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{path}, line {number}, is no row of a run: name another folder") from None
     return dict(row)
 
 
-def _finite(row: Row) -> Row:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
-    }
+def _finite(value: Any) -> Any:
+    """With null for what JSON has no number for: a label that can't be said has a log-likelihood of minus infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

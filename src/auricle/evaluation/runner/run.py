@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from auricle.errors import AuricleError
 from auricle.evaluation.job import open_job
 from auricle.evaluation.manifest import Clip, relative
-from auricle.evaluation.runner.hearing import answer, hear, hear_all
-from auricle.evaluation.runner.rows import Row, Rows, write_table
+from auricle.evaluation.runner.hearing import PLACES, answer, columns_of, hear, hear_all
+from auricle.evaluation.runner.rows import TABLE, Row, Rows, write_table
 from auricle.evaluation.runner.tasks import Task
 from auricle.sound.decode import Limits
 from auricle.types.checks import require
@@ -47,6 +49,7 @@ def evaluate(
     limits: Limits | None = None,
     answers: Callable[[Sequence[Sequence[Clip]]], Iterator[list[Row]]] | None = None,
     progress: Progress = lambda done, whole: None,
+    session: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Outcome:
     """Asks a task about clips, into a folder; of one that was begun, what isn't there yet.
 
@@ -58,6 +61,7 @@ def evaluate(
         retry_errors: ask again about clips whose rows are errors.
         in_a_row: after so many errors one after the other the run stops; 0 is never.
         answers: gives the rows of batches, in any order, instead of this process: a cluster.
+        session: entered while the folder is this run's; see `about.session`.
 
     Raises:
         InputError: the clips lack what the task needs, or the folder is of another run.
@@ -67,7 +71,7 @@ def evaluate(
     require(in_a_row >= 0, "max_errors", in_a_row, "at least 0 (0 never stops)")
     folder, limits = Path(out), limits or Limits()
     task.check(clips)
-    with open_job(folder, task.plan()):
+    with open_job(folder, task.plan()), session():
         rows = Rows(folder)
         kept = {name: row for name, row in rows.read().items() if not (retry_errors and row["error"])}
         done = {clip.segment_id: kept[clip.segment_id] for clip in clips if _same(clip, kept, task.rate, limits)}
@@ -75,15 +79,16 @@ def evaluate(
         again = sum(clip.segment_id in kept for clip in left)
         progress(len(done), len(clips))
         if left:
+            (folder / TABLE).unlink(missing_ok=True)  # of rows that are no longer all
             batches = [left[first : first + batch] for first in range(0, len(left), batch)]
             failing = _Failing(in_a_row)
             for new in (answers or partial(_asked_here, task, limits))(batches):
-                placed = [{**row, "path": relative(row["path"], folder)} for row in new]
-                rows.add(placed)
-                done.update((row["segment_id"], row) for row in placed)
+                added = rows.add({**row, **_places(row, folder)} for row in new)
+                done.update((row["segment_id"], row) for row in added)
                 progress(len(done), len(clips))
-                failing.see(placed)
-        whole = [done[clip.segment_id] for clip in clips]
+                failing.see(added)
+        # Sounds or the folder may have moved since a row was written.
+        whole = [{**done[clip.segment_id], **_places(columns_of(clip), folder)} for clip in clips]
         write_table(folder, whole, task.plan())
     return Outcome(whole, len(left), again)
 
@@ -100,6 +105,11 @@ def _asked_here(task: Task, limits: Limits, batches: Sequence[Sequence[Clip]]) -
                 yield answer(task, heard)
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _places(row: Mapping[str, Any], folder: Path) -> Row:
+    """Where a row's files lie, as seen from the run's folder."""
+    return {name: relative(row[name], folder) for name in PLACES if row.get(name) is not None}
 
 
 def _same(clip: Clip, kept: Mapping[str, Row], rate: int, limits: Limits) -> bool:
