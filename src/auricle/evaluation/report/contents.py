@@ -108,6 +108,9 @@ def every_cell(runs: Summaries) -> Table | None:
     return Table("cells", "Every combination", caption, columns, tuple(rows))
 
 
+POOR_FIT = 0.05  # of as much deviance: below, a threshold is to be read with the picture
+
+
 def thresholds(runs: Summaries, *, pooled: bool) -> Table | None:
     """Of each fit: thresholds in words, since they may lie outside the tested range.
 
@@ -140,7 +143,9 @@ def _threshold_row(name: str, curve: Curve) -> tuple[object, ...]:
     fit, unit = curve.fit, curve.over.unit
     at = "all" if curve.other is None or curve.level is None else f"{curve.other.title} {curve.level.name}"
     told = [one.told(unit) for one in fit.thresholds]
-    remarks = "; ".join(part for part in ("" if fit.status == "fitted" else fit.status, fit.note) if part)
+    poor = fit.goodness is not None and fit.goodness.p < POOR_FIT
+    told_of = ("" if fit.status == "fitted" else fit.status, "the points lie off the curve" if poor else "", fit.note)
+    remarks = "; ".join(part for part in told_of if part)
     observer = fit.observer
     width = None
     if observer is not None:
