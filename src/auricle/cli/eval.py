@@ -220,8 +220,8 @@ def _refuse_unused(question: Question) -> None:
         value = getattr(question, name)
         given = (tuple(value) if isinstance(value, list) else value) != getattr(Question, name)
         if given and question.task not in tasks:
-            option, whose = {"mapping": "map"}.get(name, name), " and ".join(tasks)
-            raise OptionError(f"{option} is given, which only {whose} looks at, and task is {question.task}: drop one")
+            option, whose = {"mapping": "map"}.get(name, name), " or ".join(tasks)
+            raise OptionError(f"{option} is an option of task {whose}, and task is {question.task}: leave it out")
 
 
 def _chosen(clips: Sequence[Clip], manifest: Path, running: Running) -> list[Clip]:
