@@ -27,6 +27,12 @@ class TestWilson:
         assert wilson(0, 20) == (0.0, pytest.approx(0.1611, abs=1e-4))
         assert wilson(20, 20) == (pytest.approx(0.8389, abs=1e-4), 1.0)
 
+    def test_its_ends_there_are_0_and_1_exactly(self) -> None:
+        """Rounding would leave some at -1e-17 or at 1 + 2e-16, which no share is."""
+        total = np.arange(1.0, 500)
+        assert (wilson(0 * total, total)[0] == 0).all()
+        assert (wilson(total, total)[1] == 1).all()
+
     def test_no_trial_tells_nothing(self) -> None:
         assert wilson(0, 0) == (0.0, 1.0)
 

@@ -116,6 +116,11 @@ class TestGoodness:
         assert 0.4 < np.mean(p) < 0.65
         assert 0.1 < np.mean(np.array(p) < 0.2) < 0.3
 
+    def test_no_chance_is_zero(self) -> None:
+        """The data set itself is one of those that such a curve can give."""
+        levels, right = answered([0, 0, 5, 30, 60, 60, 60, 60], 60)
+        assert fit_psychometric(levels, right, resamples=20).rise_p == 1 / 21
+
     def test_as_many_levels_as_parameters_leave_nothing_to_judge(self) -> None:
         levels, right = answered([4, 12, 18, 20], 20, (20.0, 60.0, 200.0, 1000.0))
         found = fit_psychometric(levels, right, resamples=100)
