@@ -256,3 +256,20 @@ def test_pieces_of_a_stereo_recording_are_clips(tmp_path: Path) -> None:
     assert [row["pred_label"] for row in done.rows] == ["tone", "noise", "tone"]
     assert len({row["audio_sha256"] for row in done.rows}) == 3
     assert done.rows[0]["logits"][0] == pytest.approx(20 * math.log10(0.3 / math.sqrt(2)), abs=0.1)
+
+
+def test_half_a_character_is_told_before_the_run(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "set" / "m.jsonl"
+    path.write_text("\n".join(json.dumps({**row, "clip_id": f"c{row['path']}\ud800"}) for row in rows))
+    with pytest.raises(InputError, match=r"clip 'cclip000.wav\\ud800' has the character U\+D800 in its row"):
+        evaluate(read_manifest(path), LabelTask(Energy(BOTH)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("rate", [-16_000, 3, 1_000_000_000])
+def test_rates_that_no_sound_has_are_errors(rows: list[dict[str, Any]], tmp_path: Path, rate: int) -> None:
+    done = evaluate(
+        clips_of([{**row, "rate": rate} for row in rows], tmp_path / "set"), LabelTask(Energy(BOTH)), tmp_path / "run"
+    )
+    assert done.errors == 4
+    assert f"has rate {rate}, which is not 1000 to 384000: mend the manifest" in done.rows[0]["error"]

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from auricle.cli.main import run as main
 from tests.evaluation.runner.clips import write_manifest, write_sounds
 
 TIMES = {"preprocess_ms", "model_ms", "latency_ms", "batch"}
@@ -47,6 +48,12 @@ def finished(manifest: Path, out: Path, *options: object) -> Rows:
     return rows_of(out)
 
 
+def here(manifest: Path, out: Path, *options: object) -> Rows:
+    """As `finished`, without a process of its own."""
+    assert main(["eval", str(manifest), "--out", str(out), *map(str, options)]) == 0
+    return rows_of(out)
+
+
 def rows_of(out: Path) -> Rows:
     rows: Rows = pyarrow.parquet.read_table(out / "rows.parquet").to_pylist()
     return rows
@@ -69,26 +76,24 @@ def killed(manifest: Path, out: Path, after_rows: int, *options: object) -> bool
 
 
 def assert_same(found: Rows, wanted: Rows) -> None:
-    """All columns but times; scores within what float32 gives in batches of another size."""
+    """All columns but times; scores within 1e-5, of log-likelihoods below -1 of their size."""
     assert [row["segment_id"] for row in found] == [row["segment_id"] for row in wanted]
     for one, other in zip(found, wanted, strict=True):
         exact = other.keys() - TIMES - SCORES
         assert one.keys() == other.keys()
         assert {name: one[name] for name in exact} == {name: other[name] for name in exact}
         for name in SCORES & other.keys():
-            assert one[name] == pytest.approx(other[name], abs=WITHIN), name
+            assert one[name] == pytest.approx(other[name], abs=WITHIN, rel=WITHIN), name
 
 
-def test_killed_twice_it_ends_with_the_same_rows(tmp_path: Path) -> None:
+def test_killed_it_ends_with_the_same_rows(tmp_path: Path) -> None:
     manifest = clips_of(tmp_path / "set", 400)
     asked = ("--model", "energy", "--batch", 3)
-    whole = finished(manifest, tmp_path / "whole", "--model", "energy")
+    whole = here(manifest, tmp_path / "whole", "--model", "energy")
     assert killed(manifest, tmp_path / "run", 1, *asked)
-    first = (tmp_path / "run" / "rows.jsonl").read_bytes().count(b"\n")
-    assert 0 < first < 400
-    assert killed(manifest, tmp_path / "run", first + 1, *asked)
+    assert 0 < (tmp_path / "run" / "rows.jsonl").read_bytes().count(b"\n") < 400
     assert not (tmp_path / "run" / "rows.parquet").exists()
-    assert_same(finished(manifest, tmp_path / "run", *asked), whole)
+    assert_same(here(manifest, tmp_path / "run", *asked), whole)
 
 
 @pytest.mark.slow

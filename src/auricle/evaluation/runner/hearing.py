@@ -18,6 +18,7 @@ from auricle.evaluation.sounds import content_hash, read_clip
 from auricle.sound.decode import Limits
 from auricle.types import Audio
 
+RATES = range(1_000, 384_001)  # of samples a second
 PLACES = ("path", "source_path")  # where files lie, which may change; what is in them may not
 
 
@@ -53,6 +54,10 @@ def hear(clip: Clip, rate: int, limits: Limits) -> Heard:
     rate = int(clip.more.get("rate") or rate)
     sha256 = None
     try:
+        if rate not in RATES:
+            raise SoundError(
+                f"clip {clip.clip_id} has rate {rate}, which is not {RATES[0]} to {RATES[-1]}: mend the manifest"
+            )
         samples = read_clip(clip, rate, limits).astype(np.float32)
         sha256 = content_hash(samples)
         said = clip.more.get("audio_sha256")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from auricle.errors import AuricleError
+from auricle.errors import AuricleError, InputError
 from auricle.evaluation.job import open_job
 from auricle.evaluation.manifest import Clip, relative
 from auricle.evaluation.runner.hearing import PLACES, answer, columns_of, hear, hear_all
@@ -71,6 +72,7 @@ def evaluate(
     require(in_a_row >= 0, "max_errors", in_a_row, "at least 0 (0 never stops)")
     folder, limits = Path(out), limits or Limits()
     task.check(clips)
+    _check_text(clips)
     with open_job(folder, task.plan()), session():
         rows = Rows(folder)
         kept = {name: row for name, row in rows.read().items() if not (retry_errors and row["error"])}
@@ -105,6 +107,21 @@ def _asked_here(task: Task, limits: Limits, batches: Sequence[Sequence[Clip]]) -
                 yield answer(task, heard)
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_text(clips: Sequence[Clip]) -> None:
+    """
+    Raises:
+        InputError: a row has half of a character, which JSON can hold and a table can't.
+    """
+    for clip in clips:
+        try:
+            json.dumps(columns_of(clip), ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"clip {clip.clip_id!a} has the character U+{ord(error.object[error.start]):04X} in its row, which no "
+                "text may have: mend the manifest"
+            ) from None
 
 
 def _places(row: Mapping[str, Any], folder: Path) -> Row:
