@@ -99,9 +99,8 @@ class NativeBackend:
         return scores
 
     def score_many(self, askings: Iterable[Scoring]) -> Iterator[Scores | AuricleError]:
-        scheduler = self.scheduler
         makings = (partial(self._scoring, asking, choices) for asking, choices in askings)
-        return scheduler.many(heard_together(self.family, scheduler.prefixes.store, scheduler.alone, makings))
+        return self.scheduler.many(heard_together(self.scheduler, makings))
 
     def listen(self, text: str, listening: Listening, sampling: Sampling, *, each_clip: bool) -> Session:
         self._require_whole("listen")

@@ -5,17 +5,12 @@ A batch gives what each clip gives alone, but for the rounding of products in fl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 from auricle.engine.request import Given, Request, Sound
-from auricle.engine.store import Store
-from auricle.models.family import Family
-
-Making = Callable[[], Request]
-Alone = Callable[[], AbstractContextManager[None]]  # `Scheduler.alone`
+from auricle.engine.scheduler import Making, Scheduler
 
 REQUESTS = 32  # made at a time
 SECONDS = 60.0  # of sound in these, or the last of them has more
@@ -23,10 +18,10 @@ SHORT_S = 5.0  # a longer clip gains nothing by company
 BATCH = 16  # clips; more gain nothing on a CPU
 
 
-def heard_together(family: Family, store: Store, alone: Alone, makings: Iterable[Making]) -> Iterator[Making]:
+def heard_together(scheduler: Scheduler, makings: Iterable[Making]) -> Iterator[Making]:
     """The same requests, a group of which is made whenever the next is asked for; an error is raised in its place."""
     for group in _groups(makings):
-        _hear(family, store, alone, [one for one in group if isinstance(one, Request)])
+        _hear(scheduler, [one for one in group if isinstance(one, Request)])
         yield from (partial(_made, one) for one in group)
 
 
@@ -54,8 +49,9 @@ def _made(one: Request | Exception) -> Request:
     return one
 
 
-def _hear(family: Family, store: Store, alone: Alone, requests: Sequence[Request]) -> None:
+def _hear(scheduler: Scheduler, requests: Sequence[Request]) -> None:
     """Gives each request the tokens of its short clips; of a clip that several have, it is the first that hears it."""
+    store = scheduler.prefixes.store
     wanting: dict[bytes, list[Request]] = {}
     sounds: dict[bytes, Sound] = {}
     for request in requests:
@@ -69,7 +65,7 @@ def _hear(family: Family, store: Store, alone: Alone, requests: Sequence[Request
         if len(digests) == 1:
             continue  # it is heard when its turn comes
         try:
-            given = _batch(family, alone, requests[0], [sounds[digest] for digest in digests])
+            given = _batch(scheduler, requests[0], [sounds[digest] for digest in digests])
         except Exception:  # each is heard by itself then, so that only the one at fault fails, and says why
             continue
         for digest, one in zip(digests, given, strict=True):
@@ -77,12 +73,12 @@ def _hear(family: Family, store: Store, alone: Alone, requests: Sequence[Request
                 request.given.setdefault(digest, one if place == 0 else replace(one, first=False))
 
 
-def _batch(family: Family, alone: Alone, request: Request, sounds: Sequence[Sound]) -> list[Given]:
-    mark = request.clock.mark
+def _batch(scheduler: Scheduler, request: Request, sounds: Sequence[Sound]) -> list[Given]:
+    family, mark = scheduler.family, request.clock.mark
     begun = mark()
     features = [family.features(sound.audio.samples) for sound in sounds]
     featured = mark()
-    with alone():
+    with scheduler.alone(), scheduler.threads():
         waited = mark()
         # Copies: a part of the batch would keep all of it in memory.
         tokens = [one[0].clone() for one in family.hear_layers(features, "projector", (0,))]

@@ -14,7 +14,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,7 @@ import torch
 from auricle.engine.prefixes import WORTH, Prefixes, Read
 from auricle.engine.request import Request, interrupted
 from auricle.engine.store import Store
+from auricle.engine.threads import threads_for
 from auricle.errors import AuricleError, BusyError, CancelledError
 from auricle.models.family import Family, Part
 from auricle.types import Chunk, Scheduling
@@ -42,6 +44,7 @@ class Scheduler:
     def __init__(self, family: Family, store: Store, scheduling: Scheduling | None = None) -> None:
         self.family, self.scheduling = family, scheduling or Scheduling()
         self.prefixes = Prefixes(store)
+        self._parameters = cache(family.parameters)  # counted once the first is asked
         self._changed = threading.Condition()  # guards what follows
         self._queue: list[tuple[int, int, Request]] = []  # in the order in which they will be admitted
         self._active: list[tuple[int, int, Request]] = []  # likewise
@@ -151,6 +154,10 @@ class Scheduler:
         finally:
             self._end_computing()
 
+    def threads(self) -> AbstractContextManager[None]:
+        """While this lasts torch uses as many threads as are worth it for this model."""
+        return threads_for(self.family.device, self._parameters())
+
     def at_work(self) -> list[Read]:
         """What requests that are not done have read. For whoever is computing."""
         with self._changed:
@@ -178,7 +185,8 @@ class Scheduler:
                 return
             self._computing = True
         try:
-            self._step()
+            with self.threads():
+                self._step()
         finally:
             self._end_computing()
 
