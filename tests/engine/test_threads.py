@@ -76,3 +76,17 @@ def test_a_small_model_hears_and_reads_on_one_thread(e2b: Path, monkeypatch: pyt
     list(model.score_many([(noise(4_000, seed), "What?") for seed in range(2)], ["yes", "no"]))
     assert seen == {"read": {1}, "hear_layers": {1}}
     assert torch.get_num_threads() == 2
+
+
+def test_who_chooses_threads_has_them(e2b: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load(str(e2b), threads=2)
+    family: Any = model.backend.family  # type: ignore[attr-defined]
+    read, seen = family.read, set()
+
+    def noted(*arguments: Any) -> Any:
+        seen.add(torch.get_num_threads())
+        return read(*arguments)
+
+    monkeypatch.setattr(family, "read", noted)
+    model.ask(noise(4_000, 1), "What?", max_tokens=2)
+    assert seen == {2}

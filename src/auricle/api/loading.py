@@ -32,7 +32,7 @@ def load(
             which is downloaded when it is not in the hub's cache. "openai:NAME" is a server's name for its model.
         device: "auto", "cpu", "cuda" or "mps".
         dtype: "auto", "float32", "bfloat16" or "float16".
-        threads: how many CPU threads to use; None leaves torch's choice.
+        threads: how many CPU threads to use; None leaves torch's choice, and one to a model of under 30 M parameters.
         cache_mb: megabytes for what earlier requests computed: encoded sound, and what was read of prompts. 0 keeps
             nothing.
         scheduling: how many requests are answered at once, and how many may wait.

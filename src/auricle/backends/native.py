@@ -66,7 +66,7 @@ class NativeBackend:
         self.family = open_family(checkpoint)
         self.encoder_only = encoder_only
         self.family.load(chosen, choose_dtype(dtype, chosen, self.family.parameters()), encoder_only=encoder_only)
-        self.scheduler = Scheduler(self.family, store, scheduling)
+        self.scheduler = Scheduler(self.family, store, scheduling, all_threads=threads is not None)
         self._constraints = Constraints(self.family.codec, self.family.vocabulary, self.family.stop_ids)
         self.notes = (*_notes(checkpoint, chosen, self.family.dtype), *self.family.notes)
         self.hears, self.rate = self.family.hears, self.family.rate

@@ -44,7 +44,10 @@ class Hardware:
 
     device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda (or cuda:1, ...), mps.")] = "auto"
     dtype: Annotated[str, typer.Option(metavar="NAME", help="auto, float32, bfloat16, float16.")] = "auto"
-    threads: Annotated[int | None, typer.Option(metavar="N", help="CPU threads; unless given, torch chooses.")] = None
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="CPU threads; unless given, torch chooses, and a small model has one."),
+    ] = None
 
 
 @dataclass(frozen=True)

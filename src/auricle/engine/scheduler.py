@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from itertools import count
 from typing import Any
@@ -41,7 +41,14 @@ Making = Callable[[], Request]
 class Scheduler:
     """See this file's head. Usable from several threads."""
 
-    def __init__(self, family: Family, store: Store, scheduling: Scheduling | None = None) -> None:
+    def __init__(
+        self, family: Family, store: Store, scheduling: Scheduling | None = None, *, all_threads: bool = False
+    ) -> None:
+        """
+        Args:
+            all_threads: use all of torch's, since somebody chose their number; else as many as are worth it.
+        """
+        self.all_threads = all_threads
         self.family, self.scheduling = family, scheduling or Scheduling()
         self.prefixes = Prefixes(store)
         self._parameters = cache(family.parameters)  # counted once the first is asked
@@ -155,7 +162,9 @@ class Scheduler:
             self._end_computing()
 
     def threads(self) -> AbstractContextManager[None]:
-        """While this lasts torch uses as many threads as are worth it for this model."""
+        """While this lasts torch uses as many threads as are worth it for this model, or as were asked for."""
+        if self.all_threads:
+            return nullcontext()
         return threads_for(self.family.device, self._parameters())
 
     def at_work(self) -> list[Read]:

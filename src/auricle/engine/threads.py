@@ -1,4 +1,4 @@
-"""One thread for models that are too small to share.
+"""One thread for models that are too small to share, unless somebody chose how many.
 
 Threads wait for each other after every product. Where these take microseconds a second thread gains little, and on a
 machine that others use as well each wait may last until the other thread has had its turn: with two busy neighbours on
