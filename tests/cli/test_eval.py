@@ -225,3 +225,29 @@ def test_ctrl_c_tells_how_far_it_came(tmp_path: Path) -> None:
     count = len((out / "rows.jsonl").read_text().splitlines())
     assert stderr == f"note: {count} rows are written to {out / 'rows.jsonl'}: run the same command again to go on\n"
     assert 0 < count < 400
+
+
+def test_sounds_that_are_too_long_or_too_large_are_errors(auricle: Run, manifest: Path, tmp_path: Path) -> None:
+    for option, value in (("--max-seconds", 0.1), ("--max-bytes", 500)):
+        out = tmp_path / option
+        done = auricle("eval", manifest, "--out", out, *ENERGY, option, value)
+        assert done.status == 2
+        assert "8 of 8 clips have no answer" in done.err
+        errors = pyarrow.parquet.read_table(out / "rows.parquet").column("error").to_pylist()
+        assert all(error and "clip00" in error for error in errors)
+
+
+def test_a_manifest_in_the_folder_of_the_run_is_refused(refused: Refused, manifest: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "run" / "m.csv"
+    inside.parent.mkdir()
+    inside.write_text(manifest.read_text())
+    said = refused("eval", inside, "--out", tmp_path / "run", *ENERGY)
+    assert said == f"{tmp_path / 'run'} holds other files (m.csv, ...) and no plan.json: name a folder of its own"
+
+
+def test_the_rows_of_a_run_as_a_manifest_are_told_of(auricle: Run, manifest: Path, tmp_path: Path) -> None:
+    auricle("eval", manifest, "--out", tmp_path / "first", *ENERGY)
+    done = auricle("eval", tmp_path / "first" / "rows.parquet", "--out", tmp_path / "second", *ENERGY)
+    assert done.status == 0
+    assert done.err.startswith("note: columns of the manifest are left out, since a run has them for its own answers: ")
+    assert "batch, confidence, latency_ms, logits, model, ..." in done.err
