@@ -21,7 +21,10 @@ COMMANDS = {
     "segment": ("auricle.cli.segment:app", "Cut annotated recordings into clips, with a manifest."),
     "degrade": ("auricle.cli.degrade:app", "Make clean clips harder to hear, in every combination of some levels."),
     "eval": ("auricle.cli.eval:app", "Ask a model, or a baseline, about every clip of a manifest."),
-    "report": ("auricle.cli.report:app", "Make a page of what was measured, with curves and sounds to listen to."),
+    "report": (
+        "auricle.cli.report:app",
+        "Make a page of what was measured: curves, tables, the worst mistakes to listen to, and what was run.",
+    ),
     "serve": ("auricle.cli.serve:app", "Serve a model: the OpenAI API, and a page to try it on."),
     "inspect": ("auricle.cli.inspect:app", "Show what is in a model's folder."),
     "models": ("auricle.cli.models:app", "List the models at hand, or fetch one."),

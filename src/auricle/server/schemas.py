@@ -201,7 +201,7 @@ class EmbeddingRequest(SoundInput):
 class ClassificationRequest(SoundInput):
     labels: Annotated[
         list[Annotated[str, Field(max_length=1000)]] | None,
-        Field(max_length=1000, description="To choose from; a model with labels of its own needs none."),
+        Field(max_length=200, description="To choose from; a model with labels of its own needs none."),
     ] = None
     question: Question | None = None
     order: Order | None = None
