@@ -137,6 +137,32 @@ def embed(result: dict[str, Any]) -> str:
     return f"{_table(head, rows, right=[1, 2])}\n\n{note}"
 
 
+def evaluation(result: dict[str, Any]) -> str:
+    machine, settings = result["machine"], result["settings"]
+    rows = []
+    for model, kinds in result["median"].items():
+        for lengths, seen in kinds.items():
+            rows.append(
+                [
+                    f"`{model}`",
+                    lengths,
+                    f"{seen['auricle']:.0f} clips/s",
+                    f"{result['bars'][model]} clips/s",
+                    f"{seen['loop']:.0f} clips/s",
+                    f"{seen['times']:.1f} times",
+                ]
+            )
+    note = (
+        f"{settings['clips']} wav files from reading to rows on the disk, `tiny` asked with both orders of the labels; "
+        f"{settings['threads']} of {machine['cores']} cores of {machine['processor']}, "
+        f"torch {result['versions']['torch']}, {result['date']}, load average before it {machine['load_average']}. "
+        "The loops ask about one clip after the other, by `model.classify` and by Silero's own model. "
+        f"Medians of {settings['runs']} rounds in turns, each with other clips; made by `python -m benchmarks.eval`."
+    )
+    head = ["`auricle eval`", "clips of", "measured", "the bar", "a plain loop", "ahead"]
+    return f"{_table(head, rows, right=range(2, len(head)))}\n\n{note}"
+
+
 def serve(result: dict[str, Any]) -> str:
     machine, settings = result["machine"], result["settings"]
     rows = []
@@ -276,6 +302,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "qwen2_audio": ("qwen2_audio", qwen2_audio),
     "tiny": ("tiny", tiny),
     "tiny_card": ("tiny", tiny_card),
+    "eval": ("eval", evaluation),
     "serve": ("serve", serve),
     "start": ("start", start),
 }
