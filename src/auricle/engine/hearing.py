@@ -76,7 +76,8 @@ def _hear(scheduler: Scheduler, requests: Sequence[Request]) -> None:
 def _batch(scheduler: Scheduler, request: Request, sounds: Sequence[Sound]) -> list[Given]:
     family, mark = scheduler.family, request.clock.mark
     begun = mark()
-    features = [family.features(sound.audio.samples) for sound in sounds]
+    with scheduler.threads():
+        features = [family.features(sound.audio.samples) for sound in sounds]
     featured = mark()
     with scheduler.alone(), scheduler.threads():
         waited = mark()
