@@ -156,7 +156,7 @@ def degrade_command(
         manner.cut, manner.ramp, manner.level, manner.drr, manner.tail, manner.over, padding, manner.seed
     )
     shares = None if splits is None else parse_splits(splits)
-    clips = gather(paths or [], manifest, source=source, splits=shares)
+    clips = gather(paths or [], manifest, source=source, splits=shares, without=out)
     limits = Limits(reading.max_seconds, reading.max_bytes)
     with show.progress(f"reading {len(clips)} clips") as progress:
         plan = survey(
@@ -200,13 +200,13 @@ def _show_plan(plan: Plan, json: bool) -> None:
 
 
 def _show_done(plan: Plan, done: Outcome, out: Path, json: bool) -> None:
+    where = str(out / NAME) if done.files else None
     if json:
         record = {"files": done.files, "computed": done.computed, "skipped": done.skipped, "lowered": done.lowered}
-        show.as_json({"manifest": str(out / NAME), **record, "failures": len(done.failures)})
+        show.as_json({"manifest": where, **record, "failures": len(done.failures)})
     else:
-        show.line(
-            f"{done.files} files of {len(plan.clips)} clips under {len(plan.conditions)} conditions: {out / NAME}"
-        )
+        made = f"{done.files} files of {len(plan.clips)} clips under {len(plan.conditions)} conditions"
+        show.line(f"{made}: {where or 'no manifest'}")
     _remarks(plan)
     if done.lowered:
         show.note(

@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from auricle.errors import InputError, OptionError, SoundError
+from auricle.cli.main import run as called
+from auricle.errors import AuricleError, InputError, OptionError, SoundError
 from auricle.evaluation.degrade import Factors, Padding, Plan, Settings, degrade, gather, survey
 from auricle.evaluation.manifest import COLUMNS, read_manifest
 from auricle.evaluation.sounds import content_hash, read_clip
@@ -323,6 +324,42 @@ class TestBadClips:
         assert "bad.wav is no sound that can be decoded" in reasons[0]
         assert any("silent, clean: it is silent" in reason for reason in reasons)
         assert any("gain+20dB: it reaches 2 where full scale is 1" in reason for reason in reasons)
+
+    def test_a_file_that_cant_be_written_is_no_failure_of_its_clip(self, clips: Path, tmp_path: Path) -> None:
+        """Written down as one, it would never be made again."""
+        plan, out = planned([clips], Factors(), Settings()), tmp_path / "out"
+        blocked = out / "audio" / "clean" / plan.clips[2].file
+        blocked.mkdir(parents=True)  # where a file is to be
+        (out / "plan.json").write_text(json.dumps(plan.as_json()), encoding="utf-8")
+        with pytest.raises(AuricleError, match="can't be written"):
+            degrade(plan, out)
+        assert not (out / "failures.jsonl").exists()
+        blocked.rmdir()
+        done = degrade(plan, out)
+        assert (done.files, done.failures) == (6, ())
+
+    def test_nothing_is_said_of_a_manifest_that_is_not_there(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "a.wav").write_bytes(written(np.zeros(RATE, np.float32), RATE, "WAV", "PCM_16"))
+        assert called(["degrade", str(tmp_path / "a.wav"), "--out", str(tmp_path / "out")]) == 2
+        assert capsys.readouterr().out == "0 files of 1 clips under 1 conditions: no manifest\n"
+
+    def test_what_was_written_into_the_folder_is_no_clip(self, clips: Path) -> None:
+        out = clips / "set"
+        first = gather([clips], without=out)
+        degrade(survey(first, Factors(), Settings()), out)
+        assert gather([clips], without=out) == first
+        assert len(gather([clips])) == 2 * len(first)
+
+    def test_names_that_are_no_utf_8(self, clips: Path) -> None:
+        data = (clips / "speech" / "r0_0.wav").read_bytes()
+        try:
+            Path(os.fsdecode(os.fsencode(clips) + b"/\xff.wav")).write_bytes(data)
+        except OSError:
+            pytest.skip("this file system has no such names")
+        with pytest.raises(InputError, match=r"udcff.wav' is no UTF-8, as that of every sound must be: rename it"):
+            gather([clips])
 
     def test_short_clips_are_refused_or_counted(self, clips: Path, tmp_path: Path) -> None:
         factors = Factors(durations=(100, 400))

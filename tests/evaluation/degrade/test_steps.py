@@ -236,6 +236,20 @@ class TestClipping:
         np.testing.assert_allclose(found.samples, self.LOUD / 0.9, atol=1e-5)
         assert chain.under(Condition()).columns["scale_db"] == 0
 
+    def test_before_a_codec_whose_rate_overshoots(self) -> None:
+        time_s = np.arange(RATE) / RATE
+        full = np.sign(np.sin(2 * np.pi * 300 * time_s))  # resampled to 8 kHz it goes beyond 1
+        with pytest.raises(SoundError, match=r"mulaw at 8000 Hz would clip a sound that reaches 1.*--over scale"):
+            made(full, Condition(codec="mulaw"))
+        chain = Chain(full, "hash", None, Factors(codecs=("mulaw",)), Settings(over="scale"))
+        found = chain.under(Condition(codec="mulaw"))
+        assert -6 < found.columns["scale_db"] < -0.1
+        lowered = full * 10 ** (found.columns["scale_db"] / 20)
+        inner = slice(800, -800)
+        assert np.vdot(found.samples[inner], lowered[inner]) / np.vdot(lowered[inner], lowered[inner]) == pytest.approx(
+            1, abs=0.05
+        )
+
     def test_gain_is_gain(self) -> None:
         np.testing.assert_allclose(made(self.LOUD, Condition(gain_db=-20.0)), self.LOUD / 10, atol=1e-6)
 

@@ -99,6 +99,7 @@ def test_no_rows_yet(folder: Path) -> None:
         ({"true_label": None}, "true_label None, which is not among the labels"),
         ({"split": "train"}, "in splits"),
         ({"p_speech": 1.5}, "each must be from 0 to 1"),
+        ({"duration_ms": 0.0}, "has duration_ms 0; mend it in the manifest"),
     ],
 )
 def test_rows_that_no_run_writes(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -116,4 +117,21 @@ def test_a_line_in_the_middle_that_is_no_json(tmp_path: Path) -> None:
     lines = (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     (folder / "rows.jsonl").write_text("\n".join([lines[0], "{", lines[1]]), encoding="utf-8")
     with pytest.raises(InputError, match=r"rows.jsonl, line 2, is no JSON"):
+        read_run(folder)
+
+
+@pytest.mark.parametrize("name", ["p_speech", "confidence", "snr_db_nominal", "latency_ms"])
+def test_words_where_numbers_belong(tmp_path: Path, name: str) -> None:
+    rows = label_rows(sources=2)
+    rows[1][name] = "high"
+    folder = write_run(tmp_path / "run", rows, complete=False, sounds=False)
+    with pytest.raises(InputError, match=f"row {rows[1]['segment_id']}, has {name} 'high', which is no number"):
+        read_run(folder)
+
+
+def test_a_line_that_is_no_row(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", label_rows(sources=2), complete=False, sounds=False)
+    lines = folder / "rows.jsonl"
+    lines.write_text("[1, 2]\n" + lines.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(InputError, match="is no row"):
         read_run(folder)

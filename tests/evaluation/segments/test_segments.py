@@ -112,6 +112,7 @@ class TestAnnotations:
             ("a.csv", "start,end,label\n1,2,\n", "line 2, has no label"),
             ("a.csv", "start,end\n1,2\n", "has no column 'label'"),
             ("a.csv", "start,end,label\n1,2,x,y\n", "line 2, has 4 cells, and the header 3"),
+            ("a.csv", "start,end,label,label\n1,2,x,y\n", "has two columns called 'label'"),
             ("a.csv", "start,end,label\n", "have no spans"),
             ("a.csv", "x,1,2,NO_SPEECH\nx,1,2\n", "line 2, is not VIDEO,START,END,LABEL"),
             ("a.rttm", "SPEAKER a 1 x 2\n", "line 1, is not SPEAKER NAME"),
@@ -371,6 +372,8 @@ class TestSegment:
             ({"per_source": 0}, "per_source is 0"),
             ({"rate": 10}, "rate is 10"),
             ({"seed": -1}, "seed is -1"),
+            ({"min_level_db": float("nan")}, "min_level is nan; it must be at most 0 dB"),
+            ({"gaps": " "}, "gaps is empty"),
         ],
     )
     def test_options(self, options: dict[str, Any], told: str) -> None:

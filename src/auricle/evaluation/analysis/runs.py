@@ -38,6 +38,8 @@ NEEDED = {
     ),
     "answer": ("true_answer", "pred_answer", "right"),
 }
+# What figures are grouped, sorted and computed by, where a row has it.
+NUMBERS = ("duration_ms", "snr_db_nominal", "rt60", "gain_db", "confidence", "preprocess_ms", "model_ms", "latency_ms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +194,8 @@ def _lines(path: Path) -> list[Row]:
                 break
             raise InputError(f"{path}, line {number}, is no JSON: run eval again") from None
         if row is not None:
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}, is no row: run eval again")
             found[row.get("segment_id")] = _cleaned(row)
     return list(found.values())
 
@@ -208,6 +212,11 @@ def _check(run: Run) -> None:
         if row.get("error"):
             continue
         where = f"{run.folder}, row {row['segment_id']},"
+        for name in (*NUMBERS, *(f"p_{label}" for label in run.labels)):
+            if not isinstance(row.get(name), int | float | None):
+                raise InputError(f"{where} has {name} {row[name]!r}, which is no number: run eval again")
+        if (duration := row.get("duration_ms")) is not None and duration <= 0:
+            raise InputError(f"{where} has duration_ms {duration:g}; mend it in the manifest, or leave it empty")
         if missing := [name for name in NEEDED[run.task] if name not in row]:
             raise InputError(f"{where} has no {missing[0]}, which task {run.task} needs: run eval again")
         if run.task == "label":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from auricle.errors import OptionError, SoundError
 from auricle.evaluation.degrade import levels, noise, pieces, reverb
 from auricle.evaluation.degrade.clips import NoiseClips
-from auricle.evaluation.degrade.codecs import coded
+from auricle.evaluation.degrade.codecs import coded, reached
 from auricle.evaluation.degrade.conditions import Condition, Factors
 from auricle.evaluation.degrade.levels import Samples
 from auricle.evaluation.job import digest, generator
@@ -122,6 +122,10 @@ class Chain:
         if condition.codec is not None:
             codec = self._factors.codec(condition.codec)
             assert codec is not None, "a condition has no codec that is none"
+            if settings.over == "scale" and (peak := reached(whole, rate, codec)) > 1:
+                # A little more than by the peak: the codec's rate has it as 32-bit numbers.
+                lower_db = -levels.level_db(peak**2) - 0.001
+                whole, scale_db = whole * levels.factor(lower_db), scale_db + lower_db
             done = coded(whole, rate, codec)
             whole, more_db = self._fitted(done.samples, condition)
             scale_db += more_db

@@ -26,6 +26,7 @@ def gather(
     *,
     source: str | None = None,
     splits: Mapping[str, float] | None = None,
+    without: str | Path | None = None,
 ) -> list[Clip]:
     """The clean clips that files, folders or a manifest name, by their ids.
 
@@ -35,13 +36,16 @@ def gather(
         source: a regular expression whose first group, in a clip's id, is the recording that the clip was cut from;
             unless given, what the manifest says, and each file of a folder is a source of its own.
         splits: shares by name; sources are assigned to them by a hash. Unless given, what the manifest says.
+        without: a folder whose sounds are left out: the one that is written to may lie in one that is read, and what
+            an earlier run left there is no clean clip.
 
     Raises:
-        InputError: nothing is named, two clips have the same id, or a source is in two splits.
+        InputError: nothing is named, two clips have the same id, a source is in two splits, or a file's name is no
+            UTF-8, which no manifest can hold.
     """
     if manifest is not None and paths:
         raise InputError(f"{len(paths)} paths and a manifest are given: list all clips in one of the two")
-    clips = read_manifest(manifest) if manifest is not None else _listed(paths)
+    clips = read_manifest(manifest) if manifest is not None else _listed(paths, without)
     if source is not None:
         clips = [replace(clip, source_id=_source(clip.clip_id, source)) for clip in clips]
     if splits is not None:
@@ -113,13 +117,14 @@ class NoiseClips:
         )
 
 
-def _listed(paths: Sequence[str | Path]) -> list[Clip]:
+def _listed(paths: Sequence[str | Path], without: str | Path | None) -> list[Clip]:
     clips = []
     for path in map(Path, paths):
         if not path.is_dir():
+            _check_name(path)
             clips.append(_clip(path.with_suffix("").name, path, None))
             continue
-        found = sorted(_sounds(path))
+        found = sorted(_sounds(path, without))
         if not found:
             raise SoundError(f"folder {path} has no sound in it (.wav, .flac, .mp3, ...); name another, or files")
         for file in found:
@@ -145,10 +150,25 @@ def _source(clip_id: str, pattern: str) -> str:
     return found[1]
 
 
-def _sounds(folder: Path) -> Iterator[Path]:
-    """Files with a sound's extension, however deep; no hidden ones, no pipes."""
-    for name, _, files in os.walk(folder):
+def _sounds(folder: Path, without: str | Path | None = None) -> Iterator[Path]:
+    """Files with a sound's extension, however deep; no hidden ones, no pipes, none of the folder `without`."""
+    left_out = None if without is None else Path(without).resolve()
+    for name, folders, files in os.walk(folder):
+        if left_out is not None:
+            folders[:] = [inner for inner in folders if Path(name, inner).resolve() != left_out]
         for file in files:
             path = Path(name, file)
             if path.suffix.lower().removeprefix(".") in EXTENSIONS and not file.startswith(".") and path.is_file():
+                _check_name(path)
                 yield path
+
+
+def _check_name(path: Path) -> None:
+    """
+    Raises:
+        InputError: no manifest can hold it.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name of {str(path)!a} is no UTF-8, as that of every sound must be: rename it") from None

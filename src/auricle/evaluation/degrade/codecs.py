@@ -106,6 +106,11 @@ class Coded:
     delay_ms: float  # that was taken out
 
 
+def reached(samples: Samples, rate: int, codec: Codec) -> float:
+    """The highest sample at the codec's own rate: resampling overshoots where a sound is full."""
+    return float(np.abs(_sent(np.pad(samples, round(MARGIN_S * rate)), rate, codec)).max())
+
+
 def coded(samples: Samples, rate: int, codec: Codec) -> Coded:
     """A sound within [-1, 1] through a codec.
 
@@ -153,10 +158,11 @@ def _round_trip(samples: Samples, rate: int, codec: Codec) -> tuple[Samples, flo
     """Encoded, decoded, at the same rate again; and the bit rate."""
     kind = KINDS[codec.name]
     inner = _rate(kind, rate)
-    sent = soxr.resample(samples, rate, inner, quality="HQ") if inner != rate else samples
-    if (peak := float(np.abs(sent).max())) > 1:  # resampling overshoots where a sound is full
+    sent = _sent(samples, rate, codec)
+    if (peak := float(np.abs(sent).max())) > 1:
         raise SoundError(
-            f"{codec.name} at {inner} Hz would clip a sound that reaches {peak:.3f}: lower its level or gain"
+            f"{codec.name} at {inner} Hz would clip a sound that reaches {peak:.6g}: lower its level or gain, or let "
+            "it be lowered (--over scale)"
         )
     file = BytesIO()
     try:
@@ -165,6 +171,13 @@ def _round_trip(samples: Samples, rate: int, codec: Codec) -> tuple[Samples, flo
         raise AuricleError(f"{kind.encoder} failed ({error}); leave codec {codec.name} out, and report it") from None
     heard = decode(file.getvalue(), rate=rate, name=f"{codec.name} sound").samples.astype(np.float64)
     return heard, 8 * size / (len(sent) / inner) / 1000
+
+
+def _sent(samples: Samples, rate: int, codec: Codec) -> Samples:
+    """At the codec's own rate."""
+    inner = _rate(KINDS[codec.name], rate)
+    found: Samples = soxr.resample(samples, rate, inner, quality="HQ") if inner != rate else samples
+    return found
 
 
 def _encode(file: BytesIO, samples: Any, rate: int, kind: Kind, kbps: float) -> int:

@@ -88,12 +88,15 @@ def _made(plan: Plan, part: tuple[Surveyed, ...], out: Path, progress: Progress,
             if not plan.fits(one, condition):
                 continue
             try:
-                rows.append(_written(chain.under(condition), one, condition, plan, out))
+                done = chain.under(condition)
             except SoundError as error:
                 reason = f"clip {clip.clip_id}, {condition.name}: {error}"
                 failures.append(
                     {"condition": condition.name, "clip_id": clip.clip_id, "path": clip.path, "reason": reason}
                 )
+            else:
+                # Not in the try: a file that can't be written says nothing of its clip, and is made by the next run.
+                rows.append(_written(done, one, condition, plan, out))
             progress(before + len(rows) + len(failures), plan.files)
     return {"rows": rows, "failures": failures}
 

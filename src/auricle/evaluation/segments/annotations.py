@@ -166,6 +166,8 @@ def _table(path: Path, lines: Lines, wanted: Sequence[str]) -> Iterator[tuple[in
     names = [name.strip().lower() for name in next(csv.reader([header], delimiter=separator))]
     if missing := [name for name in wanted if name not in names]:
         raise InputError(f"{path} has no column {missing[0]!r} (its columns: {', '.join(names)[:100]}): name one so")
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise InputError(f"{path} has two columns called {twice[0]!r}: rename one")
     for number, line in lines[1:]:
         cells = next(csv.reader([line], delimiter=separator))
         if len(cells) != len(names):

@@ -56,6 +56,10 @@ class Cutting:
             raise OptionError("durations has one twice: give each once")
         if not 0 <= self.margin_s < 3600:
             raise OptionError(f"margin is {self.margin_s:g}; it must be from 0 to 3600 seconds")
+        if self.min_level_db is not None and not self.min_level_db <= 0:  # NaN would let everything in
+            raise OptionError(f"min_level is {self.min_level_db:g}; it must be at most 0 dB")
+        if self.gaps is not None and not self.gaps.strip():
+            raise OptionError("gaps is empty; name the label of what no annotation covers")
         for name in ("count", "per_source"):
             value = getattr(self, name)
             if value is not None and value < 1:
