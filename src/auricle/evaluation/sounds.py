@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,9 +56,12 @@ def write_clip(path: Path, samples: NDArray[np.float32], rate: int) -> Written:
 
     Raises:
         SoundError: samples beyond [-1, 1] would be clipped.
+        OSError: it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_wav(path, Audio(samples, rate, str(path)))
+    with io.BytesIO() as file:
+        write_wav(file, Audio(samples, rate, str(path)))
+        path.write_bytes(file.getvalue())  # not by libsndfile, which doesn't say that a disk is full
     # By way of integers, as the file has them: there is no -0 among those.
     heard = np.minimum(np.rint(samples * 32768), 32767).astype(np.int16).astype(np.float32) / 32768
     return Written(content_hash(heard), float(np.abs(heard).max()))

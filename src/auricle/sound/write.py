@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -11,8 +12,8 @@ from auricle.errors import SoundError
 from auricle.types import Audio
 
 
-def write_wav(path: str | Path, audio: Audio, *, as_float: bool = False) -> None:
-    """Writes a mono wav: 16-bit, or float32 with `as_float`.
+def write_wav(path: str | Path | BinaryIO, audio: Audio, *, as_float: bool = False) -> None:
+    """Writes a mono wav to a path or an open file: 16-bit, or float32 with `as_float`.
 
     16 bits hold [-1, 1] in steps of 1/32768. What `decode` reads back differs by at most half a step (by one at full
     scale, which 16 bits don't quite reach); floats come back as they are.

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from auricle.errors import InputError, OptionError
+from auricle.errors import AuricleError, InputError, OptionError
 from auricle.evaluation.degrade import Factors, Settings, degrade, gather, survey
 from auricle.evaluation.manifest import read_manifest
 from auricle.evaluation.segments import Cutting, Recordings, Span, parse_labels, read_annotations, segment
@@ -352,6 +352,23 @@ class TestSegment:
         segment(spans, Recordings(recordings), tmp_path / "done", Cutting(count=1))
         with pytest.raises(InputError, match="was begun with cutting"):
             segment(spans, Recordings(recordings), tmp_path / "done", Cutting(count=2))
+
+    @pytest.mark.skipif(os.name == "nt", reason="no limit on the size of files")
+    def test_a_full_disk_is_called_one(self, recordings: Path, ava: Path, tmp_path: Path) -> None:
+        """A limit on the size of files stands for it: what the system says is told in the same way."""
+        import resource
+
+        most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        cutting = Cutting(durations=(1000,))
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most[1]))
+            with pytest.raises(AuricleError, match=r"the disk of .* is full; what is done stays") as told:
+                segment(read_annotations([ava]), Recordings(recordings), tmp_path / "out", cutting)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+        assert told.value.exit_status == 1
+        segment(read_annotations([ava]), Recordings(recordings), tmp_path / "out", cutting)
+        assert rows(tmp_path / "out")
 
     def test_two_recordings_of_one_name(self, recordings: Path, tmp_path: Path) -> None:
         for folder in ("x", "y"):
