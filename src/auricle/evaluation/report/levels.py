@@ -162,7 +162,7 @@ def _finish_values(sheet: Any, found: Any, task: Task, chance: float | None, axi
     sheet.percents(axis)
     if chance is not None:
         line = axes.axhline if axis == "y" else axes.axvline
-        line(chance, color=theme.MUTED, linewidth=1, linestyle=(0, (1, 2)))
+        line(chance, **theme.DOTTED)
 
 
 def heat_map(name: str, number: int, cells: Crossed, down: Factor, across: Factor) -> Picture | None:

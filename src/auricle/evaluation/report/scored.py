@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from auricle.evaluation.analysis.scores import BINS, Scored
 from auricle.evaluation.report import theme
-from auricle.evaluation.report.drawing import Picture, canvas, drawing, shorter
+from auricle.evaluation.report.drawing import Canvas, Picture, canvas, drawing, shorter
 from auricle.evaluation.statistics import calibration, pr, roc
 
 SQUARE = (4.3, 3.8)
@@ -25,21 +25,11 @@ def roc_picture(runs: Mapping[str, Scored]) -> Picture | None:
             found = roc(*scored.of_label(positive))
             if found.auc is None:
                 continue
-            kept = _thinned(found.false_alarm_rate)
-            (line,) = sheet.axes.plot(
-                found.false_alarm_rate[kept],
-                found.hit_rate[kept],
-                color=theme.colour(number),
-                linestyle=theme.dash(number),
-            )
-            legend.append((line, name))
+            legend.append((_line(sheet, number, found.false_alarm_rate, found.hit_rate), name))
         if not legend:
             return None
-        sheet.axes.plot([0, 1], [0, 1], color=theme.MUTED, linewidth=1, linestyle=(0, (1, 2)))
-        sheet.percents("x")
-        sheet.percents("y")
-        sheet.axes.set_xlabel("false alarms: others that are called so")
-        sheet.axes.set_ylabel("hits: of the class, that are called so")
+        sheet.axes.plot([0, 1], [0, 1], **theme.DOTTED)
+        _name_shares(sheet, "false alarms: others that are called so", "hits: of the class, that are called so")
         sheet.legend(legend)
         caption = f"As the threshold on the probability of {positive} falls; dotted, a guesser."
         return sheet.finish("roc", f"ROC of {positive}", caption)
@@ -54,22 +44,11 @@ def pr_picture(runs: Mapping[str, Scored]) -> Picture | None:
             found = pr(*scored.of_label(positive))
             if found.average_precision is None or found.prevalence is None:
                 continue
-            kept = _thinned(found.recall)
-            (line,) = sheet.axes.plot(
-                found.recall[kept],
-                found.precision[kept],
-                color=theme.colour(number),
-                linestyle=theme.dash(number),
-                drawstyle="steps-pre",
-            )
-            legend.append((line, name))
-            sheet.axes.axhline(found.prevalence, color=theme.MUTED, linewidth=1, linestyle=(0, (1, 2)))
+            legend.append((_line(sheet, number, found.recall, found.precision, "steps-pre"), name))
+            sheet.axes.axhline(found.prevalence, **theme.DOTTED)
         if not legend:
             return None
-        sheet.percents("x")
-        sheet.percents("y")
-        sheet.axes.set_xlabel("recall: of the class, that are called so")
-        sheet.axes.set_ylabel("precision: of those called so, the class")
+        _name_shares(sheet, "recall: of the class, that are called so", "precision: of those called so, the class")
         sheet.legend(legend)
         caption = f"As the threshold on the probability of {positive} falls; dotted, the share of {positive} clips."
         return sheet.finish("precision-recall", f"Precision and recall of {positive}", caption)
@@ -101,7 +80,7 @@ def calibration_picture(runs: Mapping[str, Scored]) -> Picture | None:
             legend.append((line, name))
         if not legend:
             return None
-        sheet.axes.plot([0, 1], [0, 1], color=theme.MUTED, linewidth=1, linestyle=(0, (1, 2)))
+        sheet.axes.plot([0, 1], [0, 1], **theme.DOTTED)
         sheet.percents("x")
         sheet.percents("y")
         first = shorter(labels[0])
@@ -133,11 +112,7 @@ def times_picture(times: Mapping[str, NDArray[np.float64]]) -> Picture | None:
             if not len(one):
                 continue
             share = np.arange(1, len(one) + 1) / len(one)
-            kept = _thinned(share)
-            (line,) = sheet.axes.plot(
-                one[kept], share[kept], color=theme.colour(number), linestyle=theme.dash(number), drawstyle="steps-post"
-            )
-            legend.append((line, name))
+            legend.append((_line(sheet, number, one, share, "steps-post"), name))
         sheet.axes.set_xscale("log")
         low, high = sheet.axes.get_xlim()
         if high < 4 * low:  # or there would be no tick with a number on it
@@ -150,6 +125,22 @@ def times_picture(times: Mapping[str, NDArray[np.float64]]) -> Picture | None:
         sheet.axes.set_ylabel("answers that took at most so long")
         sheet.legend(legend)
         return sheet.finish("latency", "Latency", "Without loading; of batches, a clip's share of its batch.")
+
+
+def _line(sheet: Canvas, number: int, x: NDArray[np.float64], y: NDArray[np.float64], steps: str = "default") -> object:
+    """One run's curve, for the legend."""
+    kept = _thinned(x)
+    style = {"color": theme.colour(number), "linestyle": theme.dash(number), "drawstyle": steps}
+    (line,) = sheet.axes.plot(x[kept], y[kept], **style)
+    return line
+
+
+def _name_shares(sheet: Canvas, x: str, y: str) -> None:
+    """Two axes of per cent."""
+    sheet.percents("x")
+    sheet.percents("y")
+    sheet.axes.set_xlabel(x)
+    sheet.axes.set_ylabel(y)
 
 
 def _thinned(along: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 STEPS = 10
 LIGHT_STEPS, DARK_STEPS = (0.0, 0.82), (0.28, 1.0)
 INK, MUTED, LINE = PAGE["ink"][0], PAGE["muted"][0], PAGE["line"][0]
+DOTTED: dict[str, Any] = {"color": MUTED, "linewidth": 1, "linestyle": (0, (1, 2))}  # what a guesser would come to
 
 
 def colour(number: int) -> str:
