@@ -319,13 +319,7 @@ class Model:
         """As `transcribe`, yielding each piece as soon as it and those before it are written down."""
         options.setdefault("max_tokens", TRANSCRIBE_TOKENS)
         pieces = self._pieces(audio, longest_s)
-        own = None
-        if not translate:
-            own = self.backend.transcribe_many(
-                (partial(bare, self.backend, piece, options) for piece in pieces), language
-            )
-        prompt = transcription_prompt(language, translate=translate)
-        answers = own or self.ask_many(((piece, prompt) for piece in pieces), **options)
+        answers = self._written(pieces, language, options, translate=translate)
         for piece, answer in zip(pieces, answers, strict=True):
             if isinstance(answer, AuricleError):
                 raise answer
@@ -351,9 +345,7 @@ class Model:
                     cut.append(found)
                     yield from found
 
-        prompt = transcription_prompt(language)
-        own = self.backend.transcribe_many(self._asked_bare(pieces(), options), language)
-        return transcripts_of(cut, own or self.ask_many(((piece, prompt) for piece in pieces()), **options))
+        return transcripts_of(cut, self._written(pieces(), language, options))
 
     def write_down(
         self, audio: Sound, *, language: str = "English", **options: Unpack[AskOptions]
@@ -445,6 +437,14 @@ class Model:
 
     def _turn(self, audio: Sound | Sequence[Sound], question: str, order: Order | None) -> Message:
         return user_message(audio, question, order or self.backend.order)
+
+    def _written(
+        self, pieces: Iterable[Audio], language: str, options: AskOptions, *, translate: bool = False
+    ) -> Iterator[Answer | AuricleError]:
+        """What is said in each: in the model's own way to transcribe, or by asking for it, as for a translation."""
+        own = None if translate else self.backend.transcribe_many(self._asked_bare(pieces, options), language)
+        prompt = transcription_prompt(language, translate=translate)
+        return own or self.ask_many(((piece, prompt) for piece in pieces), **options)
 
     def _asked_bare(self, pieces: Iterable[Audio], options: AskOptions) -> Iterator[Callable[[], Ask]]:
         return (partial(bare, self.backend, piece, options) for piece in pieces)
