@@ -2,9 +2,10 @@
 
 from auricle.api.labelling.asking import asked_labels, own_labels
 from auricle.api.labelling.forms import NEGATIONS, Orders, check_labels, default_prompt, forms_of, template_and_orders
-from auricle.api.labelling.template import Template, read_template, shipped
+from auricle.api.labelling.template import LETTERS, Template, read_template, shipped
 
 __all__ = [
+    "LETTERS",
     "NEGATIONS",
     "Orders",
     "Template",

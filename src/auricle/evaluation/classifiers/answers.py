@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from auricle.api import Model
-from auricle.api.labelling import Orders, Template, template_and_orders
+from auricle.api.labelling import LETTERS, Orders, Template, template_and_orders
 from auricle.errors import AuricleError
 from auricle.evaluation.classifiers.interface import Classified
 from auricle.evaluation.classifiers.parser import Reading, read_label
@@ -75,7 +75,7 @@ class Answers:
 def _read(template: Template, answer: str, order: Sequence[str]) -> Reading:
     """Reads an answer to the prompt with labels in this order."""
     forms = {label: template.saying(order, place) for place, label in enumerate(order)}
-    letters = {chr(ord("A") + place): label for place, label in enumerate(order)} if template.lettered else None
+    letters = dict(zip(LETTERS, order, strict=False)) if template.lettered else None
     asked = [{form.casefold() for form in forms[label]} for label in order]
     yes_no = (order[0], order[1]) if len(order) == 2 and "yes" in asked[0] and "no" in asked[1] else None
     return read_label(answer, order, forms=forms, letters=letters, yes_no=yes_no)
