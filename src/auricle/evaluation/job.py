@@ -18,7 +18,7 @@ import numpy as np
 
 from auricle.errors import InputError
 from auricle.jobs.extras import needed as optional
-from auricle.jobs.folder import LOCK, locked, replaced, told_when_full
+from auricle.jobs.folder import locked, refuse_others, replaced, told_when_full
 
 PLAN, PARTS = "plan.json", "parts"
 
@@ -56,7 +56,7 @@ def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
         kept = read_plan(out)
         wanted = json.loads(json.dumps(plan))
         if kept is None:
-            _refuse_others(out)
+            refuse_others(out, PLAN)
             replaced(out / PLAN, (json.dumps(wanted, indent=1) + "\n").encode())
         elif name := next((n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n)), None):
             raise InputError(
@@ -101,12 +101,6 @@ def generator(*words: object) -> np.random.Generator:
 def needed(module: str, what: str) -> Any:
     """As `jobs.extras.needed`, of the packages that the evaluation needs."""
     return optional(module, what, "eval")
-
-
-def _refuse_others(out: Path) -> None:
-    others = sorted(path.name for path in out.iterdir() if path.name != LOCK and not path.name.endswith(".part"))
-    if others:
-        raise InputError(f"{out} holds other files ({others[0]}, ...) and no {PLAN}: name a folder of its own")
 
 
 def _shown(value: object) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from auricle.errors import InputError
 from auricle.evaluation.job import digest, needed
 from auricle.evaluation.splits import check_splits
-from auricle.jobs.folder import replacing
+from auricle.jobs.folder import readable, replacing
 
 NAME = "manifest.parquet"
 WHAT = "a manifest"
@@ -218,21 +218,23 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     kind = path.suffix.lower()
     if kind not in ENDINGS:
         raise InputError(f"manifest {path} must end in {', '.join(ENDINGS)}; name one that does")
-    try:
-        if kind == ".parquet":
-            return list(needed("pyarrow.parquet", WHAT).read_table(path).to_pylist())
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            if kind == ".jsonl":
-                return [_object(line, number, path) for number, line in enumerate(stream, 1) if line.strip()]
-            return [{**row} for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
-    except FileNotFoundError:
-        raise InputError(f"there is no manifest {path}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"manifest {path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"manifest {path} can't be read ({error.strerror or error}); check it") from None
-    except (csv.Error, ValueError) as error:  # pyarrow's errors are ValueErrors
-        raise InputError(f"manifest {path} can't be parsed: {' '.join(str(error).split())[:200]}; mend it") from None
+    with readable(path, f"manifest {path}", "there is no manifest"):
+        try:
+            return _parsed(path, kind)
+        except UnicodeDecodeError:
+            raise
+        except (csv.Error, ValueError) as error:  # pyarrow's errors are ValueErrors
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"manifest {path} can't be parsed: {reason}; mend it") from None
+
+
+def _parsed(path: Path, kind: str) -> list[dict[str, Any]]:
+    if kind == ".parquet":
+        return list(needed("pyarrow.parquet", WHAT).read_table(path).to_pylist())
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        if kind == ".jsonl":
+            return [_object(line, number, path) for number, line in enumerate(stream, 1) if line.strip()]
+        return [{**row} for row in csv.DictReader(stream, delimiter="\t" if kind == ".tsv" else ",")]
 
 
 def _object(line: str, number: int, path: Path) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from auricle.errors import SoundError
 from auricle.evaluation.manifest import Clip
 from auricle.sound.decode import Limits, decode
+from auricle.sound.samples import content_hash
 from auricle.sound.write import write_wav
 from auricle.types import Audio
 
@@ -37,11 +37,6 @@ def read_clip(clip: Clip, rate: int, limits: Limits | None = None) -> NDArray[np
             f"{end / rate:.3f}: mend the manifest"
         )
     return audio.samples[first:end].astype(np.float64)
-
-
-def content_hash(samples: NDArray[np.floating[Any]]) -> str:
-    """SHA-256 of mono float32 samples: what `sha256` says in every index of ours."""
-    return hashlib.sha256(np.ascontiguousarray(samples, np.float32).data).hexdigest()
 
 
 class Written(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with part.open("rb+") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
-        _sync(path.parent)
+        synced(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -55,6 +55,23 @@ def told_when_full(out: Path, done: str) -> Iterator[None]:
         if error.errno in UNFIT:
             raise InputError(f"{out} can't be written to ({error.strerror}): name another folder") from error
         raise
+
+
+@contextmanager
+def readable(path: Path, called: str, absent: str) -> Iterator[None]:
+    """What is said of a text that can't be read: it is `absent`, or `called` ... can't be read.
+
+    Raises:
+        InputError: the file isn't there, can't be read, or is no UTF-8.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{absent} {path}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{called} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{called} can't be read ({error.strerror or error}); check it") from None
 
 
 @contextmanager
@@ -80,7 +97,24 @@ def locked(out: Path) -> Iterator[None]:
         yield
 
 
-def _sync(folder: Path) -> None:
+def refuse_others(out: Path, plan: str, own: Collection[str] = ()) -> None:
+    """Keeps a run out of a folder that no run of its kind has begun.
+
+    Args:
+        plan: the file that would say so.
+        own: names that a run may have left there before it wrote its plan.
+
+    Raises:
+        InputError: there is something else in it.
+    """
+    others = sorted(
+        path.name for path in out.iterdir() if path.name not in (LOCK, *own) and not path.name.endswith(".part")
+    )
+    if others:
+        raise InputError(f"{out} holds other files ({others[0]}, ...) and no {plan}: name a folder of its own")
+
+
+def synced(folder: Path) -> None:
     """Makes a folder's entries durable, where the system lets one open a folder."""
     if os.name == "nt":
         return

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from auricle.errors import AuricleError, OptionError
+from auricle.jobs.folder import synced
 
 ALIGNMENT = 64  # bytes: a cache line, and the kernels' widest load
 BYTES = {"U8": 1, "I8": 1, "F16": 2, "BF16": 2, "F32": 4}
@@ -111,11 +112,11 @@ def new_folder(out: Path, size: int) -> Iterator[Path]:
     try:
         part.mkdir()
         yield part
-        _sync(part)
+        synced(part)
         if out.exists():
             out.rmdir()
         part.rename(out)
-        _sync(out.parent)
+        synced(out.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AuricleError(
@@ -151,14 +152,3 @@ def _require_free(out: Path, size: int) -> None:
 
 def _no_room(out: Path, size: int) -> str:
     return f"the disk of {out} is too full: {size / 1e9:.2f} GB ({size} bytes) are needed"
-
-
-def _sync(folder: Path) -> None:
-    """Makes a folder's entries durable, where the system lets one open a folder."""
-    if os.name == "nt":
-        return
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

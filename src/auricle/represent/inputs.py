@@ -11,6 +11,7 @@ from typing import Any
 
 from auricle.errors import InputError, SoundError
 from auricle.jobs.extras import needed
+from auricle.jobs.folder import readable
 from auricle.sound.extensions import EXTENSIONS
 
 OWN_COLUMNS = ("item", "path", "file", "row", "start_s", "end_s", "kind", "sha256", "seconds")  # of the index
@@ -61,18 +62,12 @@ def read_manifest(path: Path) -> Items:
     if path.suffix.lower() not in MANIFESTS:
         ending = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise InputError(f"manifest {path} {ending}; it must be {', '.join(MANIFESTS)}")
-    try:
+    with readable(path, f"manifest {path}", "there is no manifest"):
         if path.suffix.lower() == ".txt":
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             names, columns = [line.strip() for line in lines if line.strip()], None
         else:
             names, columns = _table(path)
-    except FileNotFoundError:
-        raise InputError(f"there is no manifest {path}; check the path") from None
-    except OSError as error:
-        raise InputError(f"manifest {path} can't be read ({error.strerror or error}); check it") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"manifest {path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
     if not names:
         raise InputError(f"manifest {path} names no sound; give it a path a line, or a row each")
     return Items(tuple(str(path.parent / name) for name in names), columns)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +11,15 @@ import numpy as np
 
 from auricle.api import Model
 from auricle.errors import SoundError
+from auricle.jobs.ahead import made_ahead
 from auricle.jobs.extras import needed
 from auricle.jobs.folder import locked, told_when_full
 from auricle.represent.inputs import Items, refuse_special, spelt
 from auricle.represent.plan import Plan, Settings, Shard, bytes_per_second, checked, measure, outline, shards_of
 from auricle.represent.shards import Done, Store
 from auricle.sound.decode import Limits, decode
+from auricle.sound.samples import content_hash
 from auricle.types import Audio, Embedding, Extraction
-
-AHEAD = 2  # batches that are decoded before their turn
 
 Progress = Callable[[int, int], None]  # sounds done, and in all
 Read = tuple[Audio, str]  # a sound, and the hash of its samples
@@ -133,23 +130,8 @@ def compute(
 def _decoded(
     model: Model, items: Items, batches: Sequence[Sequence[int]], limits: Limits
 ) -> Iterator[list[Read | SoundError]]:
-    """The sounds of each batch, decoded by a thread while the model computes."""
-    waiting: deque[Future[list[Read | SoundError]]] = deque()
-    left = iter(batches)
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as thread:
-        try:
-            while True:
-                while len(waiting) < AHEAD and (batch := next(left, None)) is not None:
-                    waiting.append(thread.submit(_read_all, model, [items.paths[n] for n in batch], limits))
-                if not waiting:
-                    return
-                yield waiting.popleft().result()
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _read_all(model: Model, paths: Sequence[str], limits: Limits) -> list[Read | SoundError]:
-    return [_read(model, path, limits) for path in paths]
+    """The sounds of each batch, decoded while the model computes."""
+    return made_ahead(lambda batch: [_read(model, items.paths[n], limits) for n in batch], batches)
 
 
 def _read(model: Model, path: str, limits: Limits) -> Read | SoundError:
@@ -159,7 +141,7 @@ def _read(model: Model, path: str, limits: Limits) -> Read | SoundError:
         model.backend.check(audio)
     except SoundError as error:
         return error
-    return audio, hashlib.sha256(np.ascontiguousarray(audio.samples).data).hexdigest()
+    return audio, content_hash(audio.samples)
 
 
 def _stacked(model: Model, found: dict[int, tuple[Embedding, str]], extraction: Extraction) -> Any:

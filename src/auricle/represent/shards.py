@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from auricle.errors import InputError
 from auricle.jobs.extras import needed
-from auricle.jobs.folder import replaced, replacing
+from auricle.jobs.folder import refuse_others, replaced, replacing
 from auricle.represent.inputs import Items, spelt
 from auricle.represent.plan import Plan
 from auricle.represent.writing import GrowingArray
@@ -60,10 +60,7 @@ class Store:
         """
         if (self.out / PLAN).is_file():
             return read_plan(self.out)
-        others = sorted(path.name for path in self.out.iterdir() if path.name not in (ITEMS, "parts", ".lock"))
-        others = [name for name in others if not name.endswith(".part")]
-        if others:
-            raise InputError(f"{self.out} holds other files ({others[0]}, ...) and no {PLAN}: name a folder of its own")
+        refuse_others(self.out, PLAN, (ITEMS, "parts"))
         return None
 
     def lengths(self) -> list[float]:

@@ -23,8 +23,9 @@ from auricle.evaluation.degrade import Factors, Settings, degrade, gather, surve
 from auricle.evaluation.manifest import read_manifest
 from auricle.evaluation.segments import Cutting, Recordings, Span, parse_labels, read_annotations, segment
 from auricle.evaluation.segments.regions import Region, places_in, regions_of
-from auricle.evaluation.sounds import content_hash, read_clip
+from auricle.evaluation.sounds import read_clip
 from auricle.sound.decode import decode
+from auricle.sound.samples import content_hash
 from tests.sound.making import RATE, tone, written
 
 NAMES = ("alpha", "beta", "gamma")

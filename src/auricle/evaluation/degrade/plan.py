@@ -25,8 +25,9 @@ from auricle.evaluation.degrade.noise import KINDS
 from auricle.evaluation.degrade.pieces import samples_of
 from auricle.evaluation.job import digest
 from auricle.evaluation.manifest import Clip, file_names
-from auricle.evaluation.sounds import HEADER_BYTES, content_hash, read_clip
+from auricle.evaluation.sounds import HEADER_BYTES, read_clip
 from auricle.sound.decode import Limits
+from auricle.sound.samples import content_hash
 
 Short = Literal["refuse", "skip"]
 Progress = Callable[[int, int], None]  # done, and in all

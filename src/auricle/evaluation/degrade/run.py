@@ -14,8 +14,9 @@ from auricle.evaluation.degrade.conditions import Condition
 from auricle.evaluation.degrade.plan import Plan, Progress, Surveyed
 from auricle.evaluation.job import Job, open_job
 from auricle.evaluation.manifest import COLUMNS, NAME, OF_A_CLIP, relative, write_manifest
-from auricle.evaluation.sounds import HEADER_BYTES, content_hash, read_clip, write_clip
+from auricle.evaluation.sounds import HEADER_BYTES, read_clip, write_clip
 from auricle.jobs.folder import replaced
+from auricle.sound.samples import content_hash
 
 FAILURES = "failures.jsonl"
 SOUNDS = "audio"

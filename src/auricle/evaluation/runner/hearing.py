@@ -14,8 +14,9 @@ from auricle.evaluation.job import digest
 from auricle.evaluation.manifest import Clip
 from auricle.evaluation.runner.rows import Row, results_of
 from auricle.evaluation.runner.tasks import Columns, Task
-from auricle.evaluation.sounds import content_hash, read_clip
+from auricle.evaluation.sounds import read_clip
 from auricle.sound.decode import Limits
+from auricle.sound.samples import content_hash
 from auricle.types import Audio
 
 RATES = range(1_000, 384_001)  # of samples a second

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from auricle.evaluation.manifest import Clip, relative
 from auricle.evaluation.runner.hearing import PLACES, answer, columns_of, hear, hear_all
 from auricle.evaluation.runner.rows import TABLE, Row, Rows, write_table
 from auricle.evaluation.runner.tasks import Task
+from auricle.jobs.ahead import made_ahead
 from auricle.sound.decode import Limits
 from auricle.types.checks import require
 
@@ -97,16 +97,8 @@ def evaluate(
 
 def _asked_here(task: Task, limits: Limits, batches: Sequence[Sequence[Clip]]) -> Iterator[list[Row]]:
     """The rows of each batch; the next one's files are read while the task is busy with this one."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read") as thread:
-        try:
-            coming = thread.submit(hear_all, batches[0], task.rate, limits)
-            for number in range(len(batches)):
-                heard = coming.result()
-                if number + 1 < len(batches):
-                    coming = thread.submit(hear_all, batches[number + 1], task.rate, limits)
-                yield answer(task, heard)
-        finally:
-            thread.shutdown(wait=False, cancel_futures=True)
+    for heard in made_ahead(partial(hear_all, rate=task.rate, limits=limits), batches):
+        yield answer(task, heard)
 
 
 def _check_text(clips: Sequence[Clip]) -> None:

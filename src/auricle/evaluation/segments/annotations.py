@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from auricle.errors import InputError, OptionError
+from auricle.jobs.folder import readable
 
 Format = Literal["auto", "ava", "rttm", "esc50", "audacity", "csv"]
 ENDINGS = (".rttm", ".csv", ".tsv", ".txt")
@@ -72,14 +73,8 @@ def _files(paths: Sequence[str | Path]) -> Iterator[Path]:
 
 
 def _read(path: Path, kind: Format) -> list[Span]:
-    try:
+    with readable(path, str(path), "there are no annotations"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError:
-        raise InputError(f"there are no annotations {path}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path} can't be read ({error.strerror or error}); check it") from None
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if not numbered:
         return []

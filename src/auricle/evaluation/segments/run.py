@@ -20,10 +20,11 @@ from auricle.evaluation.segments.annotations import Span
 from auricle.evaluation.segments.choice import Candidate, chosen
 from auricle.evaluation.segments.recordings import Recordings
 from auricle.evaluation.segments.regions import places_in, regions_of
-from auricle.evaluation.sounds import content_hash, write_clip
+from auricle.evaluation.sounds import write_clip
 from auricle.evaluation.splits import check_splits, split_of
 from auricle.sound.decode import Limits, decode
 from auricle.sound.extensions import EXTENSIONS
+from auricle.sound.samples import content_hash
 from auricle.types import Audio
 
 SOUNDS = "audio"
