@@ -7,6 +7,7 @@ import string
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,11 @@ class Template:
     @property
     def lettered(self) -> bool:
         """Whether its labels are options with letters."""
-        uses = jinja2.meta.find_undeclared_variables
-        return "options" in uses(_ENVIRONMENT.parse(self.prompt)) or any(
-            "letter" in uses(_ENVIRONMENT.parse(answer)) for answer in self.answers
-        )
+        return "options" in _used(self.prompt) or any("letter" in _used(answer) for answer in self.answers)
 
     def _rendered(self, field: str, source: str, values: Mapping[str, Any]) -> str:
         try:
-            return _ENVIRONMENT.from_string(source).render(values)
+            return _compiled(source).render(values)
         except Exception as error:  # a template is a program, and may fail in any way
             raise OptionError(f"prompt {self.name} can't be rendered ({_line(error)}): see its {field}") from error
 
@@ -137,14 +135,27 @@ def _check(path: Path, fields: Mapping[str, Any]) -> None:
         _variables(path, "answers", answer, IN_ANSWERS)
 
 
-def _variables(path: Path, field: str, source: str, known: Sequence[str]) -> set[str]:
+def _variables(path: Path, field: str, source: str, known: Sequence[str]) -> frozenset[str]:
     try:
-        used = jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
+        used = _used(source)
     except jinja2.TemplateError as error:
         raise OptionError(f"prompt {path} has {field} that is no jinja ({_line(error)}): mend it") from None
     if unknown := min(used - set(known), default=None):
         raise OptionError(f"prompt {path} has {unknown!r} in its {field}; there is {', '.join(known)}")
     return used
+
+
+# Both kept: a prompt is asked about many sounds, and to compile `options` anew for each took 18 ms.
+
+
+@lru_cache(maxsize=256)
+def _compiled(source: str) -> jinja2.Template:
+    return _ENVIRONMENT.from_string(source)
+
+
+@lru_cache(maxsize=256)
+def _used(source: str) -> frozenset[str]:
+    return frozenset(jinja2.meta.find_undeclared_variables(_ENVIRONMENT.parse(source)))
 
 
 def _option(labels: Sequence[str], number: int) -> dict[str, Any]:
