@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised by five Newton-Schulz steps (Jordan et al. 2024), matrices of one shape together."""
+    """Momentum, orthogonalised by five Newton-Schulz steps (Jordan et al. 2024), matrices of one shape together.
+
+    A convolution's weight counts as a matrix, one row for each entry of its first axis.
+    """
 
     def __init__(self, params: list[Tensor], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.01):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
@@ -27,8 +30,8 @@ class Muon(torch.optim.Optimizer):
                         state["momentum"] = torch.zeros_like(parameter)
                     momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                     updates.append(parameter.grad.lerp(momentum, group["momentum"]))
-                stacked = orthogonalise(torch.stack(updates))
-                scale = max(1.0, shape[0] / shape[1]) ** 0.5
+                stacked = orthogonalise(torch.stack(updates).flatten(2)).view(-1, *shape)
+                scale = max(1.0, shape[0] / shape[1:].numel()) ** 0.5
                 for parameter, update in zip(parameters, stacked, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
