@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import audiolm_tables
+from benchmarks.markdown import table
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "models" / "tiny.md")
+CARDS = ROOT / "docs" / "models"
+PAGES = (ROOT / "README.md", CARDS / "tiny.md", CARDS / "tiny-codec.md", CARDS / "tiny-audiolm.md")
 
 
 def main() -> None:
@@ -28,9 +32,9 @@ def rewritten(page: str, results: Path = RESULTS) -> str:
     for name, (stem, make) in TABLES.items():
         path = results / f"{stem}.json"
         if path.is_file():
-            table = make(json.loads(path.read_text(encoding="utf-8")))
+            made = make(json.loads(path.read_text(encoding="utf-8")))
             block = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- /table -->)", re.DOTALL)
-            page = block.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", page)
+            page = block.sub(lambda match, made=made: f"{match[1]}{made}\n{match[2]}", page)
     return page
 
 
@@ -55,7 +59,7 @@ def e2b(result: dict[str, Any]) -> str:
         *(_engine(name, engine, name in ahead) for name, engine in engines.items()),
         *(f"{first} ahead of {peer}" for peer in ahead[first]),
     ]
-    return f"{_table(head, rows, right=range(1, len(head)))}\n\n{_conditions(result)}"
+    return f"{table(head, rows, right=range(1, len(head)))}\n\n{_conditions(result)}"
 
 
 def _engine(name: str, engine: dict[str, Any], ours: bool) -> str:
@@ -111,7 +115,7 @@ def qwen2_audio(result: dict[str, Any]) -> str:
         f"of {settings['runs']} rounds; made by `python -m benchmarks.qwen2_audio`."
         + "".join(f" Note: {remark}." for remark in result["notes"])
     )
-    return f"{_table(['Qwen2-Audio-7B in int4', 'measured'], rows, right=[1])}\n\n{note}"
+    return f"{table(['Qwen2-Audio-7B in int4', 'measured'], rows, right=[1])}\n\n{note}"
 
 
 def embed(result: dict[str, Any]) -> str:
@@ -134,7 +138,7 @@ def embed(result: dict[str, Any]) -> str:
         f"Medians of {settings['runs']} rounds in turns; made by `python -m benchmarks.embed`."
     )
     head = [f"{clips} clips of {seconds:g} s", "measured", "the bar"]
-    return f"{_table(head, rows, right=[1, 2])}\n\n{note}"
+    return f"{table(head, rows, right=[1, 2])}\n\n{note}"
 
 
 def evaluation(result: dict[str, Any]) -> str:
@@ -160,7 +164,7 @@ def evaluation(result: dict[str, Any]) -> str:
         f"Medians of {settings['runs']} rounds in turns, each with other clips; made by `python -m benchmarks.eval`."
     )
     head = ["`auricle eval`", "clips of", "measured", "the bar", "a plain loop", "ahead"]
-    return f"{_table(head, rows, right=range(2, len(head)))}\n\n{note}"
+    return f"{table(head, rows, right=range(2, len(head)))}\n\n{note}"
 
 
 def serve(result: dict[str, Any]) -> str:
@@ -190,7 +194,7 @@ def serve(result: dict[str, Any]) -> str:
     runs = [run for servers in result["runs"].values() for kind in servers.values() for run in kind]
     assert all(set(run["statuses"]) == {"200"} and not run["broken_off"] for run in runs), "the note says so"
     head = ["requests", "server", "requests/s", "to one at a time", "tokens/s", "TTFT, median", "TTFT, 95 %"]
-    return f"{_table(head, rows, right=range(2, len(head)))}\n\n{note}"
+    return f"{table(head, rows, right=range(2, len(head)))}\n\n{note}"
 
 
 def start(result: dict[str, Any]) -> str:
@@ -205,7 +209,7 @@ def start(result: dict[str, Any]) -> str:
         f"Medians of {result['settings']['runs']} fresh processes on {machine['cores']} cores of "
         f"{machine['processor']}, {result['date']}; made by `python -m benchmarks.tiny`."
     )
-    return f"{_table(('a fresh process', 'takes', 'at most'), rows, right=(1, 2))}\n\n{note}"
+    return f"{table(('a fresh process', 'takes', 'at most'), rows, right=(1, 2))}\n\n{note}"
 
 
 def quality(result: dict[str, Any]) -> str:
@@ -226,7 +230,7 @@ def quality(result: dict[str, Any]) -> str:
         f"network amplifies any rounding, as the row of bf16 shows, whose weights are exact. {result['date']}; made "
         "by `python -m benchmarks.quality`."
     )
-    return f"{_table(head, rows, right=range(1, len(head)))}\n\n{note}"
+    return f"{table(head, rows, right=range(1, len(head)))}\n\n{note}"
 
 
 def live(result: dict[str, Any]) -> str:
@@ -280,7 +284,7 @@ def live(result: dict[str, Any]) -> str:
         f"{max(rates):.0f} GB/s; torch {result['versions']['torch']}, {result['date']}. Medians of {settings['runs']} "
         "rounds, each with sounds of its own; made by `python -m benchmarks.live`."
     )
-    return f"{_table(('live, again, at once', 'measured', 'the bar'), rows, right=(1, 2))}\n\n{note}"
+    return f"{table(('live, again, at once', 'measured', 'the bar'), rows, right=(1, 2))}\n\n{note}"
 
 
 def tiny(result: dict[str, Any]) -> str:
@@ -290,7 +294,7 @@ def tiny(result: dict[str, Any]) -> str:
 
 def tiny_card(result: dict[str, Any]) -> str:
     rows = [(row["measure"], row["value"], row["bar"]) for row in result["rows"]]
-    return _table(("`tiny` on held-out voices and sentences", "measured", "the bar"), rows, right=(1, 2))
+    return table(("`tiny` on held-out voices and sentences", "measured", "the bar"), rows, right=(1, 2))
 
 
 # name in a page -> the stem of its results, and what makes it
@@ -305,12 +309,9 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "eval": ("eval", evaluation),
     "serve": ("serve", serve),
     "start": ("start", start),
+    "codec": ("codec", audiolm_tables.codec),
+    "audiolm": ("audiolm", audiolm_tables.audiolm),
 }
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> str:
-    line = ["---:" if i in right else "---" for i in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, line, *rows])
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
         for optimiser in optimisers:
             optimiser.step()
         running += loss.item() / 50
-        if (step + 1) % 50 == 0:
+        if (step + 1) % 50 == 0 or step + 1 == steps:
             line = {
                 "step": step + 1,
                 "loss": round(running, 4),
@@ -154,7 +154,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
                 "s": round(time.monotonic() - began),
             }
             running = 0.0
-            if (step + 1) % 500 == 0:
+            if (step + 1) % 500 == 0 or step + 1 == steps:
                 line |= evaluate(model.eval(), held_out)
                 model.train()
                 state = {"model": model.state_dict(), "learning": learning.state_dict(), "step": step + 1}
