@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "auricle"
 
 # From the top down. A room imports from the storeys below its own, and from itself.
 STOREYS = (
+    {"__main__"},  # `python -m auricle`
     {"cli", "server"},
     {"evaluation", "represent", "audiolm", "bench"},
     {"auricle"},  # auricle/__init__.py: the public names, which it takes from api
@@ -30,6 +31,7 @@ HEIGHT = {room: -storey for storey, rooms in enumerate(STOREYS) for room in room
 # Doors within a storey, each with its reason.
 DOORS = {
     ("cli", "server"),  # `auricle serve` starts the server
+    ("auricle", "audiolm"),  # public names of a room above it: auricle.continue_audio, imported when first used
 }
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from auricle.api import Chat as Chat
     from auricle.api import Model as Model
     from auricle.api import load as load
+    from auricle.audiolm.making import continue_audio as continue_audio
+    from auricle.audiolm.making import infill_audio as infill_audio
+    from auricle.audiolm.making import restyle_audio as restyle_audio
     from auricle.errors import AuricleError as AuricleError
     from auricle.errors import BusyError as BusyError
     from auricle.errors import DeadlineError as DeadlineError
@@ -36,6 +39,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "auricle.api": ("Chat", "Model", "load"),
+    "auricle.audiolm.making": ("continue_audio", "infill_audio", "restyle_audio"),
     "auricle.errors": ("AuricleError", "BusyError", "DeadlineError"),
     "auricle.types": (
         "Answer",

@@ -13,7 +13,11 @@ from auricle.errors import CheckpointError, HubError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BUILT_IN = {"tiny": "hears English words, sounds and instruments; 16 MB, ships with Auricle"}
+BUILT_IN = {
+    "tiny": "hears English words, sounds and instruments; 16 MB, ships with Auricle",
+    "tiny-codec": "turns sound into codes and back, for what makes sound",
+    "tiny-audiolm": "goes on with melodies: `auricle continue`, `infill` and `restyle`",
+}
 
 # What a checkpoint needs: weights as safetensors, settings, tokenizer, chat template. No pickles, no duplicates: some
 # repositories hold the weights once more as their maker writes them. Tokenizers of all kinds, whatever the backend, so

@@ -22,7 +22,7 @@ def read_sound(sound: Sound, rate: int) -> Audio:
     if not isinstance(sound, Audio):
         return decode(sound, rate=rate)
     read = from_samples(sound.samples, sound.rate, rate, name=sound.source)
-    return replace(read, start_s=sound.start_s)
+    return replace(read, start_s=sound.start_s, channels=sound.channels)
 
 
 def user_message(audio: Sound | Sequence[Sound], question: str, order: Order = "text-first") -> Message:

@@ -18,10 +18,10 @@ from auricle.evaluation.degrade.chain import Over, Tail
 from auricle.evaluation.degrade.pieces import Filling, Place, Side
 from auricle.evaluation.degrade.plan import Short
 from auricle.evaluation.degrade.run import FAILURES
-from auricle.evaluation.job import how_far
 from auricle.evaluation.manifest import NAME
 from auricle.evaluation.numbers import parse_levels, parse_snr
-from auricle.evaluation.splits import empty_splits, parse_splits
+from auricle.jobs.parts import how_far
+from auricle.jobs.splits import empty_splits, parse_splits
 from auricle.sound.decode import Limits
 
 app = new_app()

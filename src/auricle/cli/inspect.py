@@ -19,7 +19,7 @@ from auricle.cli.contents import Contents, contents
 from auricle.cli.options import Json, ModelArgument
 from auricle.hub import ModelName, find
 from auricle.layers import native
-from auricle.models.summary import SUMMARIES, Summary
+from auricle.models.summary import OTHER_USES, SUMMARIES, Summary
 
 app = new_app()
 
@@ -62,7 +62,8 @@ def _show(found: Contents, every_tensor: bool) -> None:
     if found.packing is not None:
         about = [("scheme", found.packing.scheme), *found.packing.provenance.items()]
         show.table("quantisation", ("setting", "value"), about, sys.stdout)
-    show.table("audio", ("limit", "value"), _limits(found.summary), sys.stdout)
+    if found.summary.model_type not in OTHER_USES:
+        show.table("audio", ("limit", "value"), _limits(found.summary), sys.stdout)
     _table(found, "sizes", ("part", "tensors", "numbers", "size", "bits", "error"), _sizes(found))
     rows = _all(found) if every_tensor else _grouped(found)
     _table(found, "tensors", ("name", "count", "type", "shape", "bits", "error"), rows)
@@ -78,6 +79,8 @@ def _about(found: Contents) -> Iterator[Row]:
     kind, missing = found.summary.model_type, native.missing()
     yield "folder", found.checkpoint.folder
     yield "type", kind if found.runs else f"{kind} (does not run here)"
+    if kind in OTHER_USES:
+        yield "for", OTHER_USES[kind]
     if found.unfit is not None:
         yield "quantisation", found.unfit
     yield "kernels", native.describe() if missing is None else f"torch's own operators; {missing}"

@@ -13,12 +13,12 @@ from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.options import Json, Reading, with_options
 from auricle.errors import InputError
-from auricle.evaluation.job import how_far
 from auricle.evaluation.manifest import NAME
 from auricle.evaluation.numbers import parse_levels
 from auricle.evaluation.segments import Cut, Cutting, Recordings, parse_labels, read_annotations, segment
 from auricle.evaluation.segments.annotations import Format
-from auricle.evaluation.splits import empty_splits, parse_splits
+from auricle.jobs.parts import how_far
+from auricle.jobs.splits import empty_splits, parse_splits
 from auricle.sound.decode import Limits
 
 app = new_app()

@@ -6,10 +6,10 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from auricle.types import Answer, Chunk
 
@@ -33,18 +33,24 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
+class Progress(Protocol):
+    """What is called when more is done, and with other words where they change."""
+
+    def __call__(self, done: int, whole: int, words: str | None = None) -> None: ...
+
+
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str) -> Iterator[Progress]:
     """Shows on a terminal how much is done, and leaves nothing behind. What it gives is called with (done, whole)."""
     if not is_terminal(sys.stderr):
-        yield lambda done, whole: None
+        yield lambda done, whole, words=None: None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
-    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+    with Bar(console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=None)
-        yield lambda done, whole: bar.update(task, completed=done, total=whole)
+        yield lambda done, whole, words=None: bar.update(task, completed=done, total=whole, description=words or what)
 
 
 def stream(chunks: Iterator[Chunk]) -> Answer:

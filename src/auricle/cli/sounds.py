@@ -60,11 +60,11 @@ def read_sounds(names: Sequence[str], reading: Reading) -> list[Audio]:
     return [read_sound(name, reading) for name in names]
 
 
-def read_sound(name: str, reading: Reading) -> Audio:
-    """Decodes a file, or stdin when it is named `-`."""
+def read_sound(name: str, reading: Reading, rate: int = 16_000) -> Audio:
+    """Decodes a file, or stdin when it is named `-`, at a rate in samples a second."""
     limits = Limits(max_seconds=reading.max_seconds, max_bytes=reading.max_bytes)
     if name != STDIN:
-        return decode(name, limits=limits)
+        return decode(name, rate=rate, limits=limits)
     if sys.stdin is None or sys.stdin.isatty():
         raise SoundError("- reads a sound from stdin, and nothing is piped in: auricle ask - < clip.wav")
-    return decode(sys.stdin.buffer, limits=limits, name="stdin")
+    return decode(sys.stdin.buffer, rate=rate, limits=limits, name="stdin")

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from auricle.errors import InputError
-from auricle.evaluation.job import digest, needed
-from auricle.evaluation.splits import check_splits
+from auricle.evaluation.optional import needed
 from auricle.jobs.folder import readable, replacing
+from auricle.jobs.parts import digest
+from auricle.jobs.splits import check_splits
 
 NAME = "manifest.parquet"
 WHAT = "a manifest"

@@ -1,1 +1,4 @@
-"""What long work in a folder needs: locks, files that are whole or not there, optional packages, Ray."""
+"""What long work in a folder needs.
+
+Locks, parts, files that are whole or not there, processes, reading ahead, splits, optional packages, Ray.
+"""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from auricle.checkpoint import Checkpoint
 from auricle.errors import CheckpointError
+from auricle.models.summary import OTHER_USES
 from auricle.models.text import TextCodec
 from auricle.types import Message, Order, StageShape
 
@@ -160,6 +161,10 @@ def open_family(checkpoint: Checkpoint) -> Family:
         CheckpointError: the model type is unknown (the message names those that are known), or its files don't fit.
     """
     kind = checkpoint.config["model_type"]
+    if kind in OTHER_USES:
+        raise CheckpointError(
+            f"{checkpoint.folder.name} answers no questions; it {OTHER_USES[kind]}. A model that does is tiny"
+        )
     if kind not in FAMILIES:
         raise CheckpointError(
             f"{checkpoint.folder} is a {kind!r} model; model types that run here are {', '.join(sorted(FAMILIES))}"

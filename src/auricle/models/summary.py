@@ -12,6 +12,13 @@ from auricle.checkpoint import Checkpoint
 SUMMARIES = {
     "gemma4": "auricle.models.gemma4.summary:summarise",
     "qwen2_audio": "auricle.models.qwen2_audio.summary:summarise",
+    "auricle_audiolm": "auricle.audiolm.summary:summarise",
+    "encodec": "auricle.audiolm.summary:summarise_codec",
+}
+# Those that answer no questions -> what they are for
+OTHER_USES = {
+    "auricle_audiolm": "makes sound: auricle continue, infill, restyle",
+    "encodec": "turns sound into codes and back: auricle tokenize",
 }
 
 

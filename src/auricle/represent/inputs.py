@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from auricle.errors import InputError, SoundError
 from auricle.jobs.extras import needed
 from auricle.jobs.folder import readable
 from auricle.sound.extensions import EXTENSIONS
+from auricle.sound.files import is_special
 
 OWN_COLUMNS = ("item", "path", "file", "row", "start_s", "end_s", "kind", "sha256", "seconds")  # of the index
 MANIFESTS = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
@@ -140,24 +140,6 @@ def _expanded(name: str) -> Iterator[str]:
     if not found:
         raise SoundError(f"folder {name} has no sound in it (.wav, .flac, .mp3, ...); name another, or files")
     yield from found
-
-
-def is_special(path: str) -> bool:
-    """Whether it is a pipe, a socket or a device: something that can be read once, or has no end."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116 - Path would refuse some names that only reading should
-    except (OSError, ValueError):
-        return False  # reading it will say why
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def refuse_special(path: str) -> None:
-    """
-    Raises:
-        SoundError: a sound that can't be read twice: for its length, and for its samples.
-    """
-    if is_special(path):
-        raise SoundError(f"{path} is a pipe or a device, which can't be read twice: write the sound to a file first")
 
 
 def spelt(path: str) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, BinaryIO, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import av
 import av.error
@@ -20,9 +19,10 @@ import av.error
 from auricle.api import Model
 from auricle.engine.layers import layers_of, shape_of
 from auricle.errors import InputError, OptionError, SoundError
-from auricle.represent.inputs import Items, is_special, refuse_special, spelt
+from auricle.represent.inputs import Items, spelt
 from auricle.sound.claims import read_claim
 from auricle.sound.decode import CONTAINERS, Limits, decode
+from auricle.sound.files import fingerprint, refuse_special
 from auricle.sound.source import open_source
 from auricle.types import Extraction
 
@@ -30,7 +30,6 @@ Format = Literal["safetensors", "npz", "memmap"]
 
 BATCH_CLIPS = 16
 SHARD_SECONDS = 1800.0
-SAMPLED_BYTES = 4096  # of a file, at three places: what tells it from another of its size
 SHARD_BYTES = 256e6  # of vectors, which wait in memory until the shard is whole; a single sound may have more
 
 
@@ -182,29 +181,11 @@ def _refuse(url: str, flags: int, options: dict[str, str]) -> NoReturn:
 def _digest(items: Items) -> str:
     found = hashlib.sha256()
     for path in items.paths:
-        found.update(f"{spelt(path)}\0".encode() + _fingerprint(path))
+        found.update(f"{spelt(path)}\0".encode() + fingerprint(path))
     if items.columns is not None:
         for row in items.columns.to_pylist():
             found.update(json.dumps(row, default=str, sort_keys=True).encode())
     return found.hexdigest()
-
-
-def _fingerprint(path: str) -> bytes:
-    """The size of a file and some of its bytes; nothing of one that can't be read. Clips are often of one size."""
-    if is_special(path):
-        return b"\n"
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - Path would refuse some names that only reading should
-            size = file.seek(0, os.SEEK_END)
-            places = (0, size // 2, max(0, size - SAMPLED_BYTES))
-            return b"%d\n" % size + b"".join(_bytes_at(file, place) for place in places)
-    except (OSError, ValueError):
-        return b"-\n"
-
-
-def _bytes_at(file: BinaryIO, place: int) -> bytes:
-    file.seek(place)
-    return file.read(SAMPLED_BYTES)
 
 
 def _shown(value: object) -> str:

@@ -14,10 +14,11 @@ from auricle.errors import SoundError
 from auricle.jobs.ahead import made_ahead
 from auricle.jobs.extras import needed
 from auricle.jobs.folder import locked, told_when_full
-from auricle.represent.inputs import Items, refuse_special, spelt
+from auricle.represent.inputs import Items, spelt
 from auricle.represent.plan import Plan, Settings, Shard, bytes_per_second, checked, measure, outline, shards_of
 from auricle.represent.shards import Done, Store
 from auricle.sound.decode import Limits, decode
+from auricle.sound.files import refuse_special
 from auricle.sound.samples import content_hash
 from auricle.types import Audio, Embedding, Extraction
 

@@ -104,7 +104,7 @@ def decode(
                 _check_packets(opened, limits)
         if is_cut_off(opened, container, claim, mixed.seconds):
             _raise_cut_off(opened.name, claim, mixed.seconds)
-        return Audio(mixed.finish(), rate, opened.name)
+        return Audio(mixed.finish(), rate, opened.name, channels=mixed.channels)
 
 
 def from_samples(
@@ -132,7 +132,7 @@ def from_samples(
         raise SoundError(f"{name} holds 0 samples (its shape is {np.shape(samples)}); give some sound")
     mixed = _Mixed(name, target_rate, limits=None)
     mixed.add_channels(to_floats(channels, name), rate)
-    return Audio(mixed.finish(), target_rate, name)
+    return Audio(mixed.finish(), target_rate, name, channels=mixed.channels)
 
 
 class _Mixed:
@@ -146,6 +146,7 @@ class _Mixed:
         self._resampler: Any = None
         self._source_rate = 0
         self.values = 0  # taken in, of all channels
+        self.channels = 1  # the most that there were at a time
         self._samples = 0  # taken in at `_source_rate`
         self._earlier_s = 0.0  # taken in at other rates, in seconds
         self._not_finite = 0
@@ -166,6 +167,7 @@ class _Mixed:
         before = self._samples
         self._samples += channels.shape[1]
         self.values += channels.size
+        self.channels = max(self.channels, len(channels))
         if self._limits is not None:
             if self.seconds > self._limits.max_seconds:
                 raise self._limits.too_long(self._name)

@@ -7,7 +7,6 @@ its own driver. Either is told in `notes`, for what was said can't be said again
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.errors import DeviceError, OptionError
+from auricle.errors import DeviceError
+from auricle.sound.portaudio import LISTED, numbered, one_line, sounddevice
 
 BLOCK_S = 0.02
 WAITING_S = 30.0  # of sound that nobody has taken yet; what comes then is lost
-LISTED = "python -m sounddevice lists them"
 
 
 class Microphone:
@@ -100,17 +99,17 @@ def open_microphone(device: str | None = None) -> Iterator[Microphone]:
         OptionError: sounddevice isn't installed.
         DeviceError: PortAudio isn't, or there is no such microphone, or it can't be opened.
     """
-    sounddevice = _sounddevice()
-    which = int(device) if device is not None and device.isdecimal() else device
+    driver = sounddevice("a microphone")
+    which = numbered(device)
     try:
-        found = sounddevice.query_devices(which, "input")
-    except (ValueError, sounddevice.PortAudioError) as error:
+        found = driver.query_devices(which, "input")
+    except (ValueError, driver.PortAudioError) as error:
         called = "no microphone" if device is None else f"no microphone, or more than one, that {device!r} means"
-        raise DeviceError(f"there is {called} ({_one_line(error)}); plug one in, or name another: {LISTED}") from None
+        raise DeviceError(f"there is {called} ({one_line(error)}); plug one in, or name another: {LISTED}") from None
     if found["max_input_channels"] < 1:
         raise DeviceError(f"{found['name']} is no microphone: it has 0 input channels; name another: {LISTED}")
     microphone = Microphone(found["name"], round(found["default_samplerate"]))
-    stream = _started(sounddevice, microphone, which)
+    stream = _started(driver, microphone, which)
     try:
         yield microphone
     finally:
@@ -118,10 +117,10 @@ def open_microphone(device: str | None = None) -> Iterator[Microphone]:
         stream.close()
 
 
-def _started(sounddevice: Any, microphone: Microphone, which: int | str | None) -> Any:
+def _started(driver: Any, microphone: Microphone, which: int | str | None) -> Any:
     stream = None
     try:
-        stream = sounddevice.InputStream(
+        stream = driver.InputStream(
             samplerate=microphone.rate,
             blocksize=round(BLOCK_S * microphone.rate),
             device=which,
@@ -131,29 +130,10 @@ def _started(sounddevice: Any, microphone: Microphone, which: int | str | None) 
             finished_callback=microphone.end,
         )
         stream.start()
-    except (ValueError, sounddevice.PortAudioError) as error:
+    except (ValueError, driver.PortAudioError) as error:
         if stream is not None:
             stream.close()
         raise DeviceError(
-            f"{microphone.name} can't be opened ({_one_line(error)}); end what else uses it, or name another: {LISTED}"
+            f"{microphone.name} can't be opened ({one_line(error)}); end what else uses it, or name another: {LISTED}"
         ) from None
     return stream
-
-
-def _sounddevice() -> Any:
-    try:
-        return importlib.import_module("sounddevice")
-    except ImportError:
-        raise OptionError(
-            'a microphone needs sounddevice, which is not installed: pip install "auricle[live]"'
-        ) from None
-    except OSError as error:  # what sounddevice raises without its library
-        raise DeviceError(
-            f"a microphone needs PortAudio, which can't be loaded ({_one_line(error)}); "
-            "install it: apt-get install libportaudio2, brew install portaudio"
-        ) from None
-
-
-def _one_line(error: Exception) -> str:
-    """Several devices that match are listed a line each."""
-    return " ".join(str(error).split())

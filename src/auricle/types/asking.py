@@ -30,6 +30,7 @@ class Audio:
     rate: int  # samples per second
     source: str = "audio"  # what to call it in messages: a file's name, "stdin", ...
     start_s: float = 0.0  # where it starts in its source, when it is a piece of a longer sound
+    channels: int = 1  # of its source, mixed into this one
 
     @property
     def seconds(self) -> float:

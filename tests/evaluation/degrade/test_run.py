@@ -22,7 +22,7 @@ from auricle.errors import AuricleError, InputError, OptionError, SoundError
 from auricle.evaluation.degrade import Factors, Padding, Plan, Settings, degrade, gather, survey
 from auricle.evaluation.manifest import COLUMNS, read_manifest
 from auricle.evaluation.sounds import read_clip
-from auricle.evaluation.splits import parse_splits, split_of
+from auricle.jobs.splits import parse_splits, split_of
 from auricle.sound.decode import decode
 from auricle.sound.samples import content_hash
 from tests.sound.making import RATE, written

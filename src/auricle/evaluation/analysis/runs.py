@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import InputError, OptionError
-from auricle.evaluation.job import PLAN, needed, read_plan
+from auricle.evaluation.optional import needed
 from auricle.evaluation.runner.about import read_about
 from auricle.evaluation.runner.rows import LINES, TABLE
-from auricle.evaluation.splits import check_splits
+from auricle.jobs.parts import PLAN, read_plan
+from auricle.jobs.splits import check_splits
 
 ALL, TEST = "all", "test"  # of splits
 Row = Mapping[str, Any]

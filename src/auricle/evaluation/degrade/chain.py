@@ -23,7 +23,7 @@ from auricle.evaluation.degrade.clips import NoiseClips
 from auricle.evaluation.degrade.codecs import coded, reached
 from auricle.evaluation.degrade.conditions import Condition, Factors
 from auricle.evaluation.degrade.levels import Samples
-from auricle.evaluation.job import digest, generator
+from auricle.jobs.parts import digest, generator
 
 Over = Literal["refuse", "scale"]
 Tail = Literal["cut", "keep"]

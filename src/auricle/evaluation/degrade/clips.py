@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import InputError, OptionError, SoundError
-from auricle.evaluation.job import generator
 from auricle.evaluation.manifest import Clip, check_unique, read_manifest
 from auricle.evaluation.sounds import decoded
-from auricle.evaluation.splits import check_splits, split_of
+from auricle.jobs.parts import generator
+from auricle.jobs.splits import check_splits, source_of, split_of
 from auricle.sound.decode import Limits
-from auricle.sound.extensions import EXTENSIONS
+from auricle.sound.files import check_name, sounds_in
 
 
 def gather(
@@ -47,7 +45,7 @@ def gather(
         raise InputError(f"{len(paths)} paths and a manifest are given: list all clips in one of the two")
     clips = read_manifest(manifest) if manifest is not None else _listed(paths, without)
     if source is not None:
-        clips = [replace(clip, source_id=_source(clip.clip_id, source)) for clip in clips]
+        clips = [replace(clip, source_id=source_of(clip.clip_id, source)) for clip in clips]
     if splits is not None:
         clips = [replace(clip, split=split_of(clip.source_id, splits)) for clip in clips]
     check_unique((clip.clip_id for clip in clips), "the list of clips")
@@ -77,7 +75,7 @@ class NoiseClips:
             files: tuple[str, ...] = (root.name,)
             root = root.parent
         elif root.is_dir():
-            files = tuple(sorted(found.relative_to(root).as_posix() for found in _sounds(root)))
+            files = tuple(sorted(found.relative_to(root).as_posix() for found in sounds_in(root)))
         else:
             raise OptionError(f"noise is {str(path)!r}; it must be white, pink, speech, or a folder or file of noise")
         if not files:
@@ -121,10 +119,10 @@ def _listed(paths: Sequence[str | Path], without: str | Path | None) -> list[Cli
     clips = []
     for path in map(Path, paths):
         if not path.is_dir():
-            _check_name(path)
+            check_name(path)
             clips.append(_clip(path.with_suffix("").name, path, None))
             continue
-        found = sorted(_sounds(path, without))
+        found = sorted(sounds_in(path, without))
         if not found:
             raise SoundError(f"folder {path} has no sound in it (.wav, .flac, .mp3, ...); name another, or files")
         for file in found:
@@ -138,37 +136,3 @@ def _listed(paths: Sequence[str | Path], without: str | Path | None) -> list[Cli
 
 def _clip(name: str, path: Path, label: str | None) -> Clip:
     return Clip(segment_id=name, clip_id=name, path=str(path), source_id=name, label=label)
-
-
-def _source(clip_id: str, pattern: str) -> str:
-    try:
-        found = re.search(pattern, clip_id)
-    except re.error as error:
-        raise OptionError(f"source {pattern!r} is no regular expression ({error}); mend it") from None
-    if found is None or not found.groups() or not found[1]:
-        raise OptionError(f"source {pattern!r} finds no group in clip {clip_id!r}; write one such as '^(.+)_[0-9]+$'")
-    return found[1]
-
-
-def _sounds(folder: Path, without: str | Path | None = None) -> Iterator[Path]:
-    """Files with a sound's extension, however deep; no hidden ones, no pipes, none of the folder `without`."""
-    left_out = None if without is None else Path(without).resolve()
-    for name, folders, files in os.walk(folder):
-        if left_out is not None:
-            folders[:] = [inner for inner in folders if Path(name, inner).resolve() != left_out]
-        for file in files:
-            path = Path(name, file)
-            if path.suffix.lower().removeprefix(".") in EXTENSIONS and not file.startswith(".") and path.is_file():
-                _check_name(path)
-                yield path
-
-
-def _check_name(path: Path) -> None:
-    """
-    Raises:
-        InputError: no manifest can hold it.
-    """
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise InputError(f"the name of {str(path)!a} is no UTF-8, as that of every sound must be: rename it") from None

@@ -20,7 +20,7 @@ import soxr
 
 from auricle.errors import AuricleError, OptionError, SoundError
 from auricle.evaluation.degrade.levels import Samples
-from auricle.evaluation.job import generator
+from auricle.jobs.parts import generator
 from auricle.sound.decode import decode
 
 MARGIN_S = 0.25  # of silence before and behind

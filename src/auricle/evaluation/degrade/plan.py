@@ -23,9 +23,9 @@ from auricle.evaluation.degrade.clips import NoiseClips
 from auricle.evaluation.degrade.conditions import Condition, Factors, noise_name
 from auricle.evaluation.degrade.noise import KINDS
 from auricle.evaluation.degrade.pieces import samples_of
-from auricle.evaluation.job import digest
 from auricle.evaluation.manifest import Clip, file_names
 from auricle.evaluation.sounds import HEADER_BYTES, read_clip
+from auricle.jobs.parts import digest
 from auricle.sound.decode import Limits
 from auricle.sound.samples import content_hash
 

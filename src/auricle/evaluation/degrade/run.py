@@ -12,10 +12,10 @@ from auricle.errors import InputError, SoundError
 from auricle.evaluation.degrade.chain import Chain, Degraded
 from auricle.evaluation.degrade.conditions import Condition
 from auricle.evaluation.degrade.plan import Plan, Progress, Surveyed
-from auricle.evaluation.job import Job, open_job
 from auricle.evaluation.manifest import COLUMNS, NAME, OF_A_CLIP, relative, write_manifest
 from auricle.evaluation.sounds import HEADER_BYTES, read_clip, write_clip
 from auricle.jobs.folder import replaced
+from auricle.jobs.parts import Job, open_job
 from auricle.sound.samples import content_hash
 
 FAILURES = "failures.jsonl"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from auricle.evaluation.job import needed
+from auricle.evaluation.optional import needed
 from auricle.evaluation.report import theme
 
 SIZE = (4.3, 3.1)  # inches: about the width of a phone, so that its words stay readable there

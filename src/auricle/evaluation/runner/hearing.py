@@ -10,11 +10,11 @@ from time import perf_counter
 import numpy as np
 
 from auricle.errors import AuricleError, SoundError
-from auricle.evaluation.job import digest
 from auricle.evaluation.manifest import Clip
 from auricle.evaluation.runner.rows import Row, results_of
 from auricle.evaluation.runner.tasks import Columns, Task
 from auricle.evaluation.sounds import read_clip
+from auricle.jobs.parts import digest
 from auricle.sound.decode import Limits
 from auricle.sound.samples import content_hash
 from auricle.types import Audio

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from auricle.errors import AuricleError, InputError
-from auricle.evaluation.job import open_job
 from auricle.evaluation.manifest import Clip, relative
 from auricle.evaluation.runner.hearing import PLACES, answer, columns_of, hear, hear_all
 from auricle.evaluation.runner.rows import TABLE, Row, Rows, write_table
 from auricle.evaluation.runner.tasks import Task
 from auricle.jobs.ahead import made_ahead
+from auricle.jobs.parts import open_job
 from auricle.sound.decode import Limits
 from auricle.types.checks import require
 

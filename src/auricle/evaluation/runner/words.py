@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from auricle.evaluation.job import needed
+from auricle.evaluation.optional import needed
 
 _APOSTROPHES = "'’ʼ"
 

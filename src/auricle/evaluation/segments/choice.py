@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from auricle.evaluation.job import digest
+from auricle.jobs.parts import digest
 
 
 @dataclass(frozen=True)

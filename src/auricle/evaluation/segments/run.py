@@ -14,14 +14,14 @@ import numpy as np
 import soxr
 
 from auricle.errors import InputError, OptionError, SoundError
-from auricle.evaluation.job import Job, digest, generator, open_job
 from auricle.evaluation.manifest import NAME, file_names, relative, write_manifest
 from auricle.evaluation.segments.annotations import Span
 from auricle.evaluation.segments.choice import Candidate, chosen
 from auricle.evaluation.segments.recordings import Recordings
 from auricle.evaluation.segments.regions import places_in, regions_of
 from auricle.evaluation.sounds import write_clip
-from auricle.evaluation.splits import check_splits, split_of
+from auricle.jobs.parts import Job, digest, generator, open_job
+from auricle.jobs.splits import check_splits, split_of
 from auricle.sound.decode import Limits, decode
 from auricle.sound.extensions import EXTENSIONS
 from auricle.sound.samples import content_hash

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from auricle.errors import InputError
-from auricle.jobs.extras import needed as optional
 from auricle.jobs.folder import locked, refuse_others, replaced, told_when_full
 
 PLAN, PARTS = "plan.json", "parts"
@@ -96,11 +95,6 @@ def digest(*words: object) -> str:
 def generator(*words: object) -> np.random.Generator:
     """Random numbers that depend on these words alone, never on what was drawn before."""
     return np.random.default_rng(int(digest(*words), 16))
-
-
-def needed(module: str, what: str) -> Any:
-    """As `jobs.extras.needed`, of the packages that the evaluation needs."""
-    return optional(module, what, "eval")
 
 
 def _shown(value: object) -> str:

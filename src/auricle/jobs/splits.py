@@ -7,10 +7,11 @@ sources; with few, look at what came out.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from auricle.errors import InputError, OptionError
-from auricle.evaluation.job import digest
+from auricle.jobs.parts import digest
 
 HASHED = 16  # hexadecimal digits of the hash that make the number; 64 bits
 
@@ -36,6 +37,21 @@ def parse_splits(text: str) -> dict[str, float]:
     if abs(sum(shares.values()) - 1) > 1e-6:
         raise OptionError(f"the shares of splits add up to {sum(shares.values()):g}; they must add up to 1")
     return shares
+
+
+def source_of(name: str, pattern: str) -> str:
+    """The recording that a clip was cut from: the first group of a regular expression, found in the clip's id.
+
+    Raises:
+        OptionError: it is no regular expression, or finds no group there.
+    """
+    try:
+        found = re.search(pattern, name)
+    except re.error as error:
+        raise OptionError(f"source {pattern!r} is no regular expression ({error}); mend it") from None
+    if found is None or not found.groups() or not found[1]:
+        raise OptionError(f"source {pattern!r} finds no group in clip {name!r}; write one such as '^(.+)_[0-9]+$'")
+    return found[1]
 
 
 def split_of(source: str, shares: Mapping[str, float]) -> str:

@@ -1,0 +1,147 @@
+"""A gap in a sound, filled from both sides."""
+
+from __future__ import annotations
+
+import math
+from typing import Unpack
+
+from auricle.api import Sound
+from auricle.audiolm.codecs import Codec
+from auricle.audiolm.making.generating import Request
+from auricle.audiolm.making.job import RUN_OUT, Job, Making
+from auricle.audiolm.making.made import Made
+from auricle.audiolm.making.options import MakingOptions, Options, listed, timed
+from auricle.audiolm.making.source import frames_after, frames_before, silence, source
+from auricle.audiolm.making.windows import Gap
+from auricle.errors import OptionError
+from auricle.types import Audio
+
+
+def infill_audio(
+    sound: Sound, gap: tuple[float, float], *, from_left_only: bool = False, **options: Unpack[MakingOptions]
+) -> Made:
+    """Fills a gap in a sound anew, from what is before it and after it. What is in the gap is not listened to.
+
+    The rest is kept, bit for bit at the codec's rate, but for a fade of 30 ms to either side of the gap. A gap that is
+    longer than the model takes in one go is filled window after window, the last with what is after it in view.
+
+    Args:
+        sound: a path, bytes, or `Audio` of any rate.
+        gap: where it begins and ends, in seconds.
+        from_left_only: what is after the gap isn't listened to either, to compare with.
+        options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, cancel, progress.
+
+    Raises:
+        SoundError: the sound can't be read, or is shorter than a frame of the codec.
+        OptionError: the gap isn't in the sound, or leaves nothing of it; an option is outside its range.
+        CheckpointError: the model can't be used; HubError: there is none of that name.
+        CancelledError: it was given up.
+        AuricleError: the model ended the sound within the gap.
+    """
+    return infilling(sound, gap, from_left_only=from_left_only, **options).made
+
+
+def infilling(
+    sound: Sound, gap: tuple[float, float], *, from_left_only: bool = False, **options: Unpack[MakingOptions]
+) -> Making:
+    """As `infill_audio`, piece by piece: everything is checked now, and made as the result is iterated over."""
+    asked = Options(**options)
+    check_gap(gap, asked)
+    manner = asked.manner()
+    loaded = asked.loaded()
+    codec = loaded.codec
+    window = asked.frames(loaded)
+    audio, notes = source(sound, codec)
+    first, end = _place(audio, gap, codec)
+    made = end - first
+    frames = -(-made // codec.frame)
+    behind = first + frames * codec.frame  # the first whole frame that is after the gap, on the same grid
+    longest = window.longest
+    left, left_s = timed(lambda: frames_before(audio.samples, first, longest, codec))
+    right, right_s = timed(lambda: frames_after(audio.samples, behind, longest, codec))
+    if from_left_only:
+        request = Request(left, window.context, tuple(window.steps(frames)), left[:0], right[:0])
+    else:
+        plan = window.gap(frames, len(left), len(right))
+        request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan)
+        notes += _told(plan, codec)
+    notes += _sides(audio, first, end, request, codec)
+    return Making(
+        Job(
+            lm=loaded.lm,
+            codec=codec,
+            request=request,
+            manner=manner,
+            before=audio.samples[:first],
+            made=made,
+            after=audio.samples[end:],
+            before_codes=left,
+            after_codes=right[:RUN_OUT],
+            fade=round(asked.fade * codec.rate),
+            name=audio.source,
+            notes=listed(notes),
+            encode_s=left_s + right_s,
+        )
+    )
+
+
+def check_gap(gap: tuple[float, float], options: Options) -> None:
+    """
+    Raises:
+        OptionError: it is none in any sound, or too long.
+    """
+    start_s, end_s = gap
+    if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s):
+        raise OptionError(f"gap is {start_s:g}:{end_s:g}; it must be FROM:TO in seconds, from 0, and FROM before TO")
+    options.check_seconds("the length of the gap", end_s - start_s)
+
+
+def _place(audio: Audio, gap: tuple[float, float], codec: Codec) -> tuple[int, int]:
+    """Its first sample, and the first after it.
+
+    Raises:
+        OptionError: it isn't in the sound, or what is left on a side is less than a frame.
+    """
+    start_s, end_s = gap
+    first, end, whole = round(start_s * codec.rate), round(end_s * codec.rate), len(audio.samples)
+    if end > whole or first == end:
+        raise OptionError(
+            f"gap is {start_s:g}:{end_s:g}, and {audio.source} has {audio.seconds:.3f} s: it must lie in it"
+        )
+    if first == 0 and end == whole:
+        raise OptionError(f"gap is {start_s:g}:{end_s:g}, all of {audio.source}: leave something to go on from")
+    for side, samples, instead in (
+        ("before", first, "begin it at 0"),
+        ("after", whole - end, f"end it at {audio.seconds:g}"),
+    ):
+        if 0 < samples < codec.frame:
+            raise OptionError(
+                f"gap is {start_s:g}:{end_s:g}, and {side} it are {1000 * samples / codec.rate:.1f} ms of "
+                f"{audio.source}, less than a frame of {codec.name} ({1000 * codec.frame / codec.rate:g} ms): {instead}"
+            )
+    return first, end
+
+
+def _told(plan: Gap, codec: Codec) -> list[str]:
+    if not plan.alone:
+        return []
+    alone, together = sum(plan.alone) / codec.frame_rate, plan.together / codec.frame_rate
+    note = (
+        f"the gap is longer than the model takes in one go: its first {alone:.2f} s are made from what is before it, "
+        f"and the last {together:.2f} from both sides"
+    )
+    return [note]
+
+
+def _sides(audio: Audio, first: int, end: int, request: Request, codec: Codec) -> list[str]:
+    """What of either side is silent or missing."""
+    before = min(len(request.left), request.gap.left if request.gap and not request.steps else request.context)
+    notes = silence(audio.samples[first - before * codec.frame : first], codec.rate, "before the gap that are heard")
+    notes += silence(
+        audio.samples[end : end + len(request.right) * codec.frame], codec.rate, "after the gap that are heard"
+    )
+    if not first:
+        notes.append("nothing is before the gap: it is filled from what is after it")
+    if end == len(audio.samples):
+        notes.append("nothing is after the gap: it is filled from what is before it")
+    return notes

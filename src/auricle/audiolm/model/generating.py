@@ -1,0 +1,155 @@
+"""Codes from a model: the AR half step by step over a cache, then the NAR half codebook by codebook."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from auricle.audiolm.model.ar import Autoregressive
+from auricle.audiolm.model.batch import Batch
+from auricle.audiolm.model.cache import Cache
+from auricle.audiolm.model.delay import delayed, frames_at, restored
+from auricle.audiolm.model.masks import key_mask, prefix_mask
+from auricle.audiolm.model.nar import NonAutoregressive
+from auricle.audiolm.model.sampling import TokenSampling, draw, guided
+from auricle.errors import CancelledError
+
+
+@dataclass(frozen=True)
+class Run:
+    """What both halves need to know of one call."""
+
+    batch: Batch  # target_lens are the frames that are wanted; with guidance, each row a second time without its prompt
+    rows: int  # of what is returned
+    sampling: TokenSampling
+    uniforms: Tensor  # (rows, frames, codebooks, 2)
+    cancel: threading.Event | None
+    step: Callable[[int], None] | None  # is told how many frames the AR half has
+
+    @property
+    def lens(self) -> Tensor:
+        """`(rows,)`."""
+        return self.batch.target_lens[: self.rows]
+
+    def each(self, rows: Tensor) -> Tensor:
+        """As many rows as the batch has."""
+        return rows if len(self.batch) == self.rows else torch.cat([rows, rows])
+
+    def logits(self, found: Tensor) -> Tensor:
+        """One row for each that is returned."""
+        return found if len(self.batch) == self.rows else guided(found, self.sampling.guidance)
+
+    def look(self) -> None:
+        """
+        Raises:
+            CancelledError: whoever asked has given up.
+        """
+        if self.cancel is not None and self.cancel.is_set():
+            raise CancelledError("the generation was cancelled")
+
+
+def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Tensor]:
+    """The AR half.
+
+    Returns:
+        `(rows, frames, streams)` codes, and `(rows,)` how many frames: fewer than wanted where the model ended.
+    """
+    config, batch, lens = model.config, run.batch, run.lens
+    frames, streams = batch.target_frames, config.streams
+    steps = frames + streams - 1
+    source = Cached(model, batch, steps) if cache else Uncached(model, batch)
+    uniforms = delayed(run.uniforms[:, :, :streams], lens, steps, 0.5)
+    place = frames_at(steps, streams, lens.device)
+    ids = torch.full((run.rows, steps + 1, streams), config.start, device=lens.device)  # what each step reads
+    for at in range(steps):
+        run.look()
+        hidden = source.hidden(run.each(ids[:, : at + 1]))
+        logits = torch.stack([_logits(model, run, hidden, stream) for stream in range(streams)], dim=1)
+        recent = None
+        if run.sampling.repetition_window:
+            recent = ids[:, max(1, at + 1 - run.sampling.repetition_window) : at + 1].transpose(1, 2).flatten(0, 1)
+        tokens = draw(logits.flatten(0, 1), uniforms[:, at].flatten(0, 1), run.sampling, recent).view(-1, streams)
+        if config.predict_end:
+            lens = torch.where(tokens[:, 0] == config.end, lens.clamp(max=at), lens)
+        there = (place[at] >= 0) & (place[at] < lens[:, None])
+        ids[:, at + 1] = torch.where(there, tokens, config.start)
+        if run.step is not None and at >= streams - 1:
+            run.step(at + 2 - streams)
+        if config.predict_end and at + 2 - streams >= int(lens.max()):
+            break
+    return restored(ids[:, 1:], frames), lens
+
+
+def _logits(model: Autoregressive, run: Run, hidden: Tensor, stream: int) -> Tensor:
+    """`(rows, ids)`; where the first stream has an id for the end, the others get one that is never drawn."""
+    logits = run.logits(model.ar_logits(hidden, stream))
+    return F.pad(logits, (0, 1), value=-torch.inf) if stream and model.config.predict_end else logits
+
+
+class Cached:
+    """Hidden states of one step after the other, each computed once."""
+
+    def __init__(self, model: Autoregressive, batch: Batch, steps: int) -> None:
+        decoder, prompt = model.ar_decoder, batch.prompt_frames
+        like = model.ar_predict_layer.weight
+        self._model, self._batch = model, batch
+        self._cache = Cache(
+            *(len(decoder.layers), len(batch), decoder.heads, prompt + steps, decoder.head_dim),
+            dtype=like.dtype,
+            device=like.device,
+        )
+        self._mask = key_mask(prompt, None if batch.full_prompts else batch.prompt_lens, steps, None)
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
+        first = ids.shape[1] == 1
+        if first and self._batch.prompt_frames:
+            heard = self._prompt()
+        if first and not self._model.config.prepend_bos:
+            return self._model.ar_last(self._batch, heard if self._batch.prompt_frames else ids)[:, 0]
+        positions = self._batch.left_lens[:, None] + ids.shape[1] - 1
+        x = self._model.ar_inputs(ids[:, -1:], positions, self._batch.left_lens)
+        mask = None if self._mask is None else self._mask[..., : self._cache.filled + 1]
+        return self._model.ar_pass(x, positions, mask=mask, cache=self._cache)[:, -1]
+
+    def _prompt(self) -> Tensor:
+        batch, model = self._batch, self._model
+        x = model.ar_prompt(batch)
+        mask = None if batch.full_prompts else prefix_mask(batch.prompt_frames, 0, batch.prompt_lens, x.device)
+        return model.ar_pass(x, batch.prompt_positions, mask=mask, cache=self._cache)
+
+
+class Uncached:
+    """The same from the beginning for every step: what `Cached` is compared with."""
+
+    def __init__(self, model: Autoregressive, batch: Batch) -> None:
+        self._model, self._batch = model, batch
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
+        return self._model.ar_hidden(self._batch, ids)[:, -1]
+
+
+def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> Tensor:
+    """The NAR half: `(rows, frames)` of codebook 0, of which each row has `lens` -> `(rows, frames, codebooks)`."""
+    config, sampling = model.config, run.sampling
+    full = run.batch.full_targets and not config.predict_end
+    batch = replace(run.batch, target_lens=run.each(lens.clamp(min=1)), full_targets=full)
+    codes = [torch.where(first < config.codebook_size, first, 0)]  # what stands past a row's end is no code
+    prompt, known = model.nar_prompt(batch), run.each(model.nar_audio_embeddings[0](codes[0]))
+    for codebook in range(1, config.num_quantizers):
+        run.look()
+        logits = run.logits(model.nar_logits(model.nar_hidden(batch, prompt, known, codebook), codebook))
+        if sampling.nar == "greedy":
+            found = logits.argmax(-1)
+        else:
+            found = draw(logits.flatten(0, 1), run.uniforms[:, :, codebook].flatten(0, 1), sampling).view_as(first)
+        codes.append(found)
+        if codebook + 1 < config.num_quantizers:
+            known = known + run.each(model.nar_audio_embeddings[codebook](found))
+    return torch.stack(codes, dim=-1)

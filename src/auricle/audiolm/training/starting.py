@@ -1,0 +1,52 @@
+"""The model that a run begins with: random, of a folder, or of one of the seed's checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from auricle.audiolm.model.config import AudioLMConfig
+from auricle.audiolm.model.lm import AudioLM
+from auricle.audiolm.model.weights import load, load_seed
+from auricle.errors import OptionError
+from auricle.hub import ModelName, find
+
+FREE = ("dropout", "predict_end", "max_frames")  # what may differ between a model and the one that starts from it
+# The flags behind fields that are called otherwise.
+FLAGS = {"d_model": "decoder_dim", "num_layers": "num_decoder_layers", "prepend_bos": "bos"}
+SHOWN = 5
+
+
+def begun(config: AudioLMConfig, seed: int, init: str | None, note: Callable[[str], None]) -> AudioLM:
+    """A model on the CPU, in float32.
+
+    Args:
+        seed: of random weights.
+        init: a model's folder or name, or a `.pt` of the seed's trainer; None: random weights.
+        note: called with what of a seed's checkpoint had no place, and what of the model it didn't have.
+
+    Raises:
+        HubError: there is no such model; CheckpointError: it can't be read, or is of other codebooks.
+        OptionError: it is a model of another shape.
+    """
+    torch.manual_seed(seed)
+    model = AudioLM.of(config)
+    if init is None:
+        return model
+    if init.endswith(".pt") or Path(init).is_file():
+        report = load_seed(Path(init), model)
+        for what, names in (("is left out", report.left_out), ("is not there, and stays random", report.missing)):
+            if names:
+                more = f", and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+                note(f"of {init} {what}: {', '.join(sorted(names)[:SHOWN])}{more}")
+        return model
+    found = load(find(ModelName.parse(init, ("native",))))
+    for name, value in vars(config).items():
+        if name not in FREE and (other := getattr(found.config, name)) != value:
+            raise OptionError(
+                f"init {init} is a model with {FLAGS.get(name, name)} {other}, and not {value}: ask for what it has"
+            )
+    model.load_state_dict(found.state_dict())
+    return model

@@ -1,0 +1,132 @@
+"""The tokens of a run: items of each split, as batches to train on and as batches to measure with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auricle.audiolm.codecs import DEFAULT as TINY_CODEC
+from auricle.audiolm.data.batches import Buckets, filtered
+from auricle.audiolm.data.loader import Loader
+from auricle.audiolm.data.manifests import Item, read_cuts
+from auricle.audiolm.data.splits import Splitter
+from auricle.audiolm.model.batch import Batch
+from auricle.audiolm.training.metrics import Baselines
+from auricle.audiolm.training.settings import Data
+from auricle.checkpoint import Checkpoint
+from auricle.errors import InputError, OptionError
+from auricle.jobs.parts import digest
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+SIZES = {TINY_CODEC: 1024, "facebook/encodec_32khz": 2048}
+UNNAMED = "facebook/encodec_32khz"  # the codec of manifests that name none: those of the seed
+COUNTED = 5000  # items that baselines are fitted to, at most
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What `cuts_{train,validation,test}` hold, filtered by duration."""
+
+    items: dict[str, list[Item]]
+    codec: str
+    size: int  # of a codebook
+    codebooks: int
+    frame_rate: float
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a run that goes on must find again: how many items of each split, and which."""
+        return {
+            split: [len(items), digest(*((one.id, one.frames, one.codebooks) for one in items))[:16]]
+            for split, items in self.items.items()
+        }
+
+    def baselines(self) -> Baselines:
+        """Fitted to the training items, or to some of them if they are many."""
+        items = self.items[TRAIN]
+        if len(items) > COUNTED:
+            chosen = np.random.default_rng(0).permutation(len(items))[:COUNTED]
+            items = [items[number] for number in sorted(chosen.tolist())]
+        return Baselines.fit((one.load(self.size) for one in items), self.codebooks, self.size)
+
+
+def read_tokens(data: Data, codebooks: int, note: Callable[[str], None]) -> Tokens:
+    """The items of all splits.
+
+    Args:
+        note: called with what the user should know: items that are left out.
+
+    Raises:
+        InputError: a manifest or its files are missing, the codes are of another number of codebooks, or of two codecs,
+            or a split has no item of a duration that is allowed.
+    """
+    items: dict[str, list[Item]] = {}
+    for split in SPLITS:
+        read = read_cuts(data.manifest_dir, split, codebooks=codebooks)
+        items[split], left_out = filtered(read, data.filter_min_duration, data.filter_max_duration)
+        if not items[split]:
+            raise InputError(
+                f"no item of {split} lasts {data.filter_min_duration:g} to {data.filter_max_duration:g} s: widen "
+                "filter_min_duration and filter_max_duration, or tokenize into other lengths"
+            )
+        if left_out is not None:
+            note(f"{split}: {left_out}")
+    every = [one for split in SPLITS for one in items[split]]
+    codec = _the_only("codec", {one.codec for one in every}, data.manifest_dir) or UNNAMED
+    rate = _the_only("frame rate", {one.frame_rate for one in every}, data.manifest_dir)
+    return Tokens(items, codec, data.codebook_size or _size(codec), codebooks, rate)
+
+
+def _the_only(what: str, found: set[Any], folder: Path) -> Any:
+    if len(found) > 1:
+        several = " and ".join(sorted(str(one) for one in found))
+        raise InputError(f"{folder} has items of more than one {what} ({several}): train on one")
+    return next(iter(found))
+
+
+def _size(codec: str) -> int:
+    """Entries of a codebook, without loading the codec.
+
+    Raises:
+        OptionError: it isn't known.
+    """
+    if codec in SIZES:
+        return SIZES[codec]
+    if Path(codec).is_dir():
+        return int(Checkpoint(Path(codec)).config["codebook_size"])
+    raise OptionError(f"codebook_size must be given: the tokens are of {codec}, which is not at hand to be asked")
+
+
+def training_batches(tokens: Tokens, data: Data, seed: int, rank: int, world: int) -> Loader:
+    """This process's share of the training items, in an order and with splits that follow from the seed."""
+    items = tokens.items[TRAIN]
+    buckets = Buckets(items, data.max_duration, seed, rank=rank, world=world)
+    splitter = Splitter(data.prompt_fraction, data.infill, data.style, data.drop_prompt, data.style_frames)
+    return Loader(items, buckets, splitter, seed, size=tokens.size)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Batches of held-out items, the same whenever they are asked for; prompts are never dropped."""
+
+    loader: Loader
+    batches: Sequence[Sequence[int]]
+
+    @classmethod
+    def of(cls, tokens: Tokens, split: str, data: Data) -> Measured:
+        items = tokens.items[split]
+        splitter = Splitter(data.prompt_fraction, data.infill, data.style, 0.0, data.style_frames)
+        loader = Loader(items, (buckets := Buckets(items, data.max_duration)), splitter, size=tokens.size)
+        return cls(loader, buckets.batches(0))
+
+    def shared(self, rank: int, world: int) -> Iterator[tuple[Batch, bool]]:
+        """A process's batches, and whether each counts: all processes get as many, some of them one twice."""
+        for first in range(0, len(self.batches), world):
+            place = first + rank
+            counts = place < len(self.batches)
+            yield self.loader.batch(self.batches[place if counts else first], 0), counts

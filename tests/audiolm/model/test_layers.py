@@ -1,0 +1,147 @@
+"""The transformer against torch's own, and what torch's has not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from auricle.audiolm.model import attention
+from auricle.audiolm.model.attention import attended, seen
+from auricle.audiolm.model.cache import Cache
+from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, angles, initialise, rotated
+from auricle.audiolm.model.masks import key_mask, prefix_mask
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_transformer_without_positions_is_torchs(norm_first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(32, 4, 128, 0.0, batch_first=True, norm_first=norm_first)
+    last = nn.LayerNorm(32) if norm_first else None
+    theirs = nn.TransformerEncoder(layer, 3, last, enable_nested_tensor=False)
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    ours = Transformer(32, 4, 3, norm_first=norm_first)
+    ours.load_state_dict(theirs.state_dict())  # the same names
+    x, mask = torch.randn(2, 9, 32), prefix_mask(4, 5, None, torch.device("cpu"))
+    assert torch.allclose(ours(x, mask=mask), theirs(x, mask=~mask[0, 0]), atol=1e-5)
+    causal = torch.ones(9, 9, dtype=torch.bool).triu(1)
+    assert torch.allclose(ours(x, causal=True), theirs(x, mask=causal), atol=1e-5)
+
+
+def test_adaptive_norm_multiplies_and_moves_the_norm() -> None:
+    norm = AdaptiveNorm(8)
+    with torch.no_grad():
+        for weight in norm.parameters():
+            weight += torch.randn_like(weight)
+    x, condition = torch.randn(2, 3, 8), torch.randn(1, 8)
+    weight, bias = norm.project_layer(condition).chunk(2, dim=-1)
+    assert torch.allclose(norm(x, condition), weight * norm.norm(x) + bias, atol=1e-5)
+
+
+def test_adaptive_norm_begins_nearly_as_a_plain_one() -> None:
+    norm = AdaptiveNorm(64)
+    initialise(norm)
+    x = torch.randn(2, 3, 64)
+    plain = F.layer_norm(x, (64,))
+    assert (norm(x, 0.02 * torch.randn(1, 64)) - plain).abs().max() < 0.1
+
+
+def test_rotary_products_depend_on_the_distance_alone() -> None:
+    x = torch.randn(1, 1, 2, 1, 16)
+
+    def product(query: int, key: int) -> float:
+        q = rotated(x, *angles(torch.tensor([[query]]), 16, x))[0, 0, 0, 0]
+        k = rotated(x, *angles(torch.tensor([[key]]), 16, x))[0, 0, 1, 0]
+        return float(q @ k)
+
+    assert math.isclose(product(7, 3), product(107, 103), abs_tol=1e-4)
+    assert len({round(product(7, key), 2) for key in range(7)}) > 3
+    assert math.isclose(product(5, 5), float(x[0, 0, 0, 0] @ x[0, 0, 1, 0]), abs_tol=1e-5)
+
+
+def test_sine_positions() -> None:
+    position = SinePosition(6)
+    with torch.no_grad():
+        position.alpha.fill_(0.5)
+    found = position(torch.zeros(1, 2, 6), torch.tensor([[0, 11]]))[0].detach()
+    for row, time in enumerate((0, 11)):
+        for pair in range(3):
+            angle = time / 10_000 ** (2 * pair / 6)
+            assert math.isclose(float(found[row, 2 * pair]), 0.5 * math.sin(angle), abs_tol=1e-5)
+            assert math.isclose(float(found[row, 2 * pair + 1]), 0.5 * math.cos(angle), abs_tol=1e-5)
+
+
+def test_the_cache_gives_what_one_pass_gives() -> None:
+    ours = Transformer(32, 4, 2, norm_first=True).eval()
+    initialise(ours)
+    x, time = torch.randn(2, 7, 32), torch.arange(7).expand(2, -1)
+    with torch.no_grad():
+        whole = ours(x, positions=time, mask=prefix_mask(3, 4, None, torch.device("cpu")))
+        cache = Cache(2, 2, 4, 7, 8, dtype=torch.float32, device=torch.device("cpu"))
+        parts = [ours(x[:, :3], positions=time[:, :3], cache=cache)]
+        parts += [ours(x[:, at : at + 1], positions=time[:, at : at + 1], cache=cache) for at in range(3, 7)]
+    assert cache.filled == 7
+    assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-5)
+
+
+def test_prefix_mask() -> None:
+    mask = prefix_mask(3, 3, torch.tensor([2, 0]), torch.device("cpu"))
+    assert mask.shape == (2, 1, 6, 6)
+    assert mask[0, 0].int().tolist() == [
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0],  # padding sees itself
+        [1, 1, 0, 1, 0, 0],
+        [1, 1, 0, 1, 1, 0],
+        [1, 1, 0, 1, 1, 1],
+    ]
+    assert mask[1, 0, 3:].int().tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1]]
+
+
+def test_key_mask() -> None:
+    prompt, target = torch.tensor([2, 0]), torch.tensor([1, 3])
+    assert key_mask(2, None, 3, None) is None
+    both, one = key_mask(2, prompt, 3, target), key_mask(2, None, 3, target)
+    assert both is not None
+    assert one is not None
+    assert both[:, 0, 0].int().tolist() == [[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]
+    assert one[:, 0, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("masked", ["prefix", "keys", "causal", "all"])
+@pytest.mark.parametrize("queries", [1, 6])
+def test_attention_written_out_is_torchs(masked: str, queries: int) -> None:
+    q, k, v = torch.randn(2, 3, queries, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
+    lens = torch.tensor([2, 3])
+    mask = {
+        "prefix": prefix_mask(3, 3, lens, torch.device("cpu"))[:, :, -queries:],
+        "keys": key_mask(3, lens, 3, None),
+        "causal": torch.ones(6, 6, dtype=torch.bool).tril()[-queries:],
+        "all": None,
+    }[masked]
+    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    half = torch.zeros(2, queries, 24, dtype=torch.bfloat16)
+    causal = masked == "causal" and queries == 6
+    added, still_causal = seen(half, None if causal else mask, causal)
+    assert not still_causal
+    found = attended(*(one.bfloat16() for one in (q, k, v)), added, False)
+    assert (found.float() - wanted).abs().max() < 0.03
+    with torch.no_grad():
+        assert torch.allclose(attended(q, k, v, mask, False), wanted, atol=1e-5)
+
+
+def test_attention_too_large_to_write_out_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "_MOST", 10)
+    q, k, v = torch.randn(3, 1, 2, 4, 8).bfloat16()
+    added, _ = seen(torch.zeros(1, 4, 16, dtype=torch.bfloat16), None, True)
+    wanted = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
+    assert (attended(q, k, v, added, False).float() - wanted).abs().max() < 0.03

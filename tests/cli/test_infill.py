@@ -1,0 +1,73 @@
+"""`auricle infill`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.audiolm.making.small import RATE, make_audiolm
+from tests.cli.conftest import Run
+from tests.sound.making import tone, written
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_audiolm(tmp_path_factory.mktemp("models") / "lm")
+
+
+@pytest.fixture
+def song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two seconds, in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "song.wav"
+    path.write_bytes(written(tone(220, 2.0, RATE), RATE, "WAV", "PCM_16"))
+    return path
+
+
+def test_a_gap_is_filled(auricle: Run, song: Path, lm: Path) -> None:
+    done = auricle("infill", song, "--gap", "0.5:0.9", "--model", lm, "--seed", 1, "--picture", "song.png")
+    assert (done.status, done.err) == (0, ""), done
+    assert done.out == "song-filled.wav: 2.00 s, new from 0.50 to 0.90 s of the whole, seed 1\n"
+    before, after = (soundfile.read(name, dtype="int16")[0] for name in ("song.wav", "song-filled.wav"))
+    first, end = round(0.47 * RATE), round(0.93 * RATE)
+    np.testing.assert_array_equal(after[:first], before[:first])
+    np.testing.assert_array_equal(after[end:], before[end:])
+    assert (after[first:end] != before[first:end]).mean() > 0.9
+    assert Path("song.png").stat().st_size > 5000
+    blind = auricle(
+        "infill", song, "--gap", "0.5:0.9", "--model", lm, "--seed", 1, "--from-left-only", "--out", "b.wav"
+    )
+    assert blind.status == 0
+    assert Path("b.wav").read_bytes() != Path("song-filled.wav").read_bytes()
+
+
+def test_a_long_gap_is_said(auricle: Run, song: Path, lm: Path) -> None:
+    done = auricle("infill", song, "--gap", "0.3:1.8", "--model", lm, "--json")
+    assert done.json["notes"][0].startswith("the gap is longer than the model takes in one go: its first ")
+    assert done.json["seams_s"] == [0.3, 1.8]
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [
+        ("0.5", "gap is '0.5'; it must be FROM:TO in seconds, such as 2.0:3.5"),
+        ("a:b", "gap is 'a:b'"),
+        ("1:0.5", "gap is 1:0.5; it must be FROM:TO in seconds, from 0, and FROM before TO"),
+        ("nan:1", "gap is nan:1"),
+        ("1:1", "gap is 1:1"),
+        ("1:5", "and {song} has 2.000 s: it must lie in it"),
+        ("0:2", "leave something to go on from"),
+        ("0:1e9", "the length of the gap is 1e+09; at most 600 s are made"),
+    ],
+)
+def test_gaps_that_are_none(refused: Callable[..., str], song: Path, lm: Path, gap: str, told: str) -> None:
+    assert told.format(song=song) in refused("infill", song, "--gap", gap, "--model", lm)
+    assert [path.name for path in Path().iterdir()] == ["song.wav"]
+
+
+def test_without_a_gap(refused: Callable[..., str], song: Path) -> None:
+    assert "--gap" in refused("infill", song)
