@@ -68,3 +68,45 @@ def _right(styling: dict[str, Any]) -> str:
 
 def _decibels(found: dict[str, float]) -> str:
     return f"{found['mean']:.2f} dB ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def generate(result: dict[str, Any]) -> str:
+    """Generation of the seed's size: how fast, and what the cache is worth."""
+    settings, sound = result["settings"], result["sound_s"]
+    rows = [
+        ["codebook 0, by the AR half", f"{result['ar_s']:.1f} s", ""],
+        ["codebooks 1 to 3, by the NAR half", f"{result['nar_s']:.1f} s", ""],
+        ["both", f"{result['total_s']:.1f} s: {result['real_time']:.2f} times real time", "at least real time"],
+        [
+            "the AR half without its cache",
+            f"{result['without_cache_ar_s']:.0f} s: {result['cache_times']:.0f} times",
+            "10 times",
+        ],
+    ]
+    head = [f"{settings['frames']} frames, {sound:g} s of sound", "measured", "the bar"]
+    note = (
+        f"{settings['d_model']} wide, {settings['layers']} + {settings['layers']} layers, "
+        f"{settings['parameters'] / 1e6:.0f} million random weights in {settings['dtype']}, a prompt of "
+        f"{settings['prompt']} frames; {settings['threads']} threads of {result['machine']['processor']}, torch "
+        f"{result['versions']['torch']}, {result['date']}. The codec is apart; made by "
+        "`python -m benchmarks.audiolm_generate`."
+    )
+    return f"{table(head, rows, right=(1, 2))}\n\n{note}"
+
+
+def train(result: dict[str, Any]) -> str:
+    """Training throughput beside plain torch."""
+    settings = result["settings"]
+    bars = {"equal": ("clips of 8 s", "level"), "unequal": ("clips of 2 to 15 s, ours in buckets", "1.3 times")}
+    rows = [
+        [label, f"{result[name]['auricle']:.1f}", f"{result[name]['plain']:.1f}", f"{result[name]['times']:.2f}", bar]
+        for name, (label, bar) in bars.items()
+    ]
+    head = ["seconds of sound a second", "`auricle train`", "`nn.TransformerDecoder`", "times", "the bar"]
+    note = (
+        f"Both halves of a model {settings['width']} wide, {settings['layers']} + {settings['layers']} layers, AdamW, "
+        f"products in bfloat16, {settings['seconds']:g} s a batch, {settings['threads']} threads of "
+        f"{result['machine']['processor']}, torch {result['versions']['torch']}, {result['date']}; in turns, made by "
+        "`python -m benchmarks.audiolm_train`."
+    )
+    return f"{table(head, rows, right=(1, 2, 3, 4))}\n\n{note}"

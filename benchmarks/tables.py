@@ -19,7 +19,11 @@ from benchmarks.markdown import table
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 CARDS = ROOT / "docs" / "models"
-PAGES = (ROOT / "README.md", CARDS / "tiny.md", CARDS / "tiny-codec.md", CARDS / "tiny-audiolm.md")
+PAGES = (
+    ROOT / "README.md",
+    *(CARDS / f"{name}.md" for name in ("tiny", "tiny-codec", "tiny-audiolm")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("continue", "train")),
+)
 
 
 def main() -> None:
@@ -311,6 +315,8 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "start": ("start", start),
     "codec": ("codec", audiolm_tables.codec),
     "audiolm": ("audiolm", audiolm_tables.audiolm),
+    "audiolm_generate": ("audiolm_generate", audiolm_tables.generate),
+    "audiolm_train": ("audiolm_train", audiolm_tables.train),
 }
 
 

@@ -1,10 +1,11 @@
 """What happens where an original meets what a codec says: clicks, levels, and codes at an edge. For docs/continue.md.
 
-    python -m recipes.audiolm.seams --count 60
+    python -m recipes.audiolm.seams --count 100
 
-Melodies are cut at random frames, and the codes after the cut are those of the whole melody: what is measured is the seam
-alone, not a model. A click is told by the third difference of the samples: its largest value in the fade and 3 ms to
-either side, over the 95th percentile of such stretches in the 0.4 s around it.
+Melodies are cut at random frames, and the codes after the cut are those of the whole melody: what is measured is the
+seam alone, not a model. A click is told by the third difference of the samples: its largest value in the fade and 3 ms
+to either side, over the 95th percentile of such stretches in the 0.4 s around it. A note that begins there looks the
+same, so that longer fades, which hold more of them, are not smoother.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def edges(codec: Codec, found: list[Cut]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codec", default="tiny-codec")
-    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--count", type=int, default=100)
     given = parser.parse_args()
     codec = load_codec(given.codec)
     found = list(cuts(codec, given.count))

@@ -57,6 +57,7 @@ class Call:
         files, pictures = self.output.files(self.sound, self.ending), self.output.pictures()
         check_sound(self.sound)
         options = self.windowing.options(self.tokens)
+        options["all_threads"] = self.hardware.threads is not None
         from auricle.audiolm.making import Options  # brings torch with it
 
         check(Options(**options))

@@ -62,8 +62,12 @@ class Echo:
     def __init__(self, period: int = 20, max_frames: int = 400, ends: int | None = None) -> None:
         self.config = SimpleNamespace(**vars(AudioLMConfig(d_model=8, nhead=1)) | {"max_frames": max_frames})
         self.config.frame_rate = PcmCodec.frame_rate
+        self.device = torch.device("cpu")
         self.period, self.ends = period, ends
         self.asked: list[tuple[Prompt, int, TokenSampling]] = []
+
+    def parameters(self) -> list[Tensor]:
+        return []
 
     def generate(
         self,

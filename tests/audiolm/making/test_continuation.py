@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from auricle.audiolm.making import Made, continue_audio, continuing, restyle_audio
 from auricle.audiolm.model.sampling import TokenSampling
@@ -106,6 +107,25 @@ class TestContinue:
         pieces = iter(continuing(sound(), 1.0, model=loaded(model)))
         assert not next(pieces).new
         assert model.asked == []
+
+    def test_a_sound_is_made_once(self) -> None:
+        making = continuing(sound(), 0.5, model=loaded())
+        assert next(iter(making)).start_s == 0
+        with pytest.raises(OptionError, match="is made once: ask for another"):
+            list(making)
+
+    @pytest.mark.parametrize(("all_threads", "used"), [(False, 1), (True, 3)])
+    def test_a_small_model_has_one_thread(self, all_threads: bool, used: int) -> None:
+        seen = set()
+        before = torch.get_num_threads()
+        torch.set_num_threads(3)
+        try:
+            progress = lambda done, whole: seen.add(torch.get_num_threads())  # noqa: E731
+            continue_audio(sound(), 0.5, model=loaded(), all_threads=all_threads, progress=progress)
+            assert torch.get_num_threads() == 3
+        finally:
+            torch.set_num_threads(before)
+        assert seen == {used}
 
     def test_variants_are_what_each_seed_gives_alone(self) -> None:
         model = Echo(max_frames=100)

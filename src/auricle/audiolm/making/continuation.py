@@ -152,10 +152,11 @@ def _going_on(sound: Sound, seconds: float, options: Options, like: _Like | None
     audio, notes = source(sound, codec)
     made = max(1, round(seconds * codec.rate))
     end = len(audio.samples)
-    left, encode_s = timed(lambda: frames_before(audio.samples, end, frames.context, codec))
+    threads = options.threads(loaded)
+    left, encode_s = timed(lambda: frames_before(audio.samples, end, frames.context, codec), threads)
     style = left[:0]
     if like is not None:
-        (style, told), more_s = timed(lambda: like.codes(codec))
+        (style, told), more_s = timed(lambda: like.codes(codec), threads)
         notes, encode_s = notes + told, encode_s + more_s
     notes += _heard(audio, len(left), codec)
     request = Request(left, frames.context, tuple(frames.steps(-(-made // codec.frame))), style, left[:0])
@@ -174,6 +175,7 @@ def _going_on(sound: Sound, seconds: float, options: Options, like: _Like | None
             name=audio.source,
             notes=listed(notes),
             encode_s=encode_s,
+            threads=threads,
         )
     )
 

@@ -1,9 +1,9 @@
 """What an encoder sees past the edge of a sound.
 
 A codec's encoder looks some frames to each side, and where a sound is cut off it sees the sound mirrored. A model that
-was trained on codes from the middle of sounds then hears its last three frames as something else. So the encoder is shown
-how the sound would go on if it went on as it does: by linear prediction, whose coefficients come from Burg's method,
-which is stable. What that is worth is in docs/continue.md, and measured by `recipes/audiolm/seams.py`.
+was trained on codes from the middle of sounds then hears its last three frames as something else. So the encoder is
+shown how the sound would go on if it went on as it does: by linear prediction, whose coefficients come from Burg's
+method, which is stable. What that is worth is in docs/continue.md, and measured by `recipes/audiolm/seams.py`.
 """
 
 from __future__ import annotations

@@ -57,8 +57,9 @@ def infilling(
     frames = -(-made // codec.frame)
     behind = first + frames * codec.frame  # the first whole frame that is after the gap, on the same grid
     longest = window.longest
-    left, left_s = timed(lambda: frames_before(audio.samples, first, longest, codec))
-    right, right_s = timed(lambda: frames_after(audio.samples, behind, longest, codec))
+    threads = asked.threads(loaded)
+    left, left_s = timed(lambda: frames_before(audio.samples, first, longest, codec), threads)
+    right, right_s = timed(lambda: frames_after(audio.samples, behind, longest, codec), threads)
     if from_left_only:
         request = Request(left, window.context, tuple(window.steps(frames)), left[:0], right[:0])
     else:
@@ -81,6 +82,7 @@ def infilling(
             name=audio.source,
             notes=listed(notes),
             encode_s=left_s + right_s,
+            threads=threads,
         )
     )
 

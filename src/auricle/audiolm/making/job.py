@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from auricle.audiolm.codecs import Codec, CodecStream
 from auricle.audiolm.making.generating import SEEDS, Codes, Manner, Request, generated, joined
 from auricle.audiolm.making.made import Made, Piece, Times
+from auricle.audiolm.making.options import Threads
 from auricle.audiolm.making.splice import Splice
 from auricle.audiolm.model.lm import AudioLM
 from auricle.errors import AuricleError, OptionError
@@ -41,6 +42,7 @@ class Job:
     name: str  # of the result
     notes: tuple[str, ...]
     encode_s: float
+    threads: Threads  # what work is done in
 
 
 class Making:
@@ -56,7 +58,8 @@ class Making:
         spare = (job.request.frames + len(tail)) * codec.frame - job.made
         self._splice = Splice(job.before, job.made, job.after, lead=len(lead) * codec.frame, spare=spare, fade=job.fade)
         self._lead, self._tail = lead, tail
-        self._clock = _Clock(job.encode_s)
+        self._clock = _Clock(job.threads, job.encode_s)
+        self._begun = False
         self._heard: list[NDArray[np.float32]] = []
         self._codes: list[Codes] = []
         self._made: Made | None = None
@@ -80,10 +83,13 @@ class Making:
     def __iter__(self) -> Iterator[Piece]:
         """
         Raises:
+            OptionError: it was iterated over before.
             PromptError: the model can't be asked so.
             CancelledError: it was given up.
         """
-        assert not self._heard, "a sound is made once"
+        if self._begun:
+            raise OptionError("this sound has been begun before, and is made once: ask for another")
+        self._begun = True
         yield from self._piece(self._splice.opening(), new=False)
         decoder = self._job.codec.stream()
         yield from self._decoded(lambda: decoder.push(self._lead))
@@ -111,13 +117,14 @@ class Making:
             raise OptionError(f"count is {count}; it must be at least 1")
         job = self._job
         began = time.perf_counter()
-        rows = list(zip(*generated(job.lm, job.request, job.manner, count), strict=True))
+        with job.threads():
+            rows = list(zip(*generated(job.lm, job.request, job.manner, count), strict=True))
         each_s = (time.perf_counter() - began) / count
         found = []
         for number, pieces in enumerate(rows):
             sampling = replace(job.manner.sampling, seed=(job.manner.seed + number) % SEEDS)
             one = Making(replace(job, manner=replace(job.manner, sampling=sampling)))
-            one._pieces, one._clock = iter([piece] for piece in pieces), _Clock(job.encode_s, each_s)
+            one._pieces, one._clock = iter([piece] for piece in pieces), _Clock(job.threads, job.encode_s, each_s)
             found.append(one.made)
         return found
 
@@ -164,16 +171,18 @@ class Making:
 
 
 class _Clock:
-    """Where the time went, without that of whoever takes the pieces."""
+    """Does the work, and knows where the time went, without that of whoever takes the pieces."""
 
-    def __init__(self, encode_s: float, generate_s: float = 0.0) -> None:
+    def __init__(self, threads: Threads, encode_s: float, generate_s: float = 0.0) -> None:
+        self._threads = threads
         self._spent = {"encode": encode_s, "generate": generate_s, "decode": 0.0}
         self._first: float | None = None
 
     def spent(self, what: str, do: Callable[[], _T]) -> _T:
         began = time.perf_counter()
         try:
-            return do()
+            with self._threads():
+                return do()
         finally:
             self._spent[what] += time.perf_counter() - began
 

@@ -6,7 +6,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -15,9 +17,11 @@ from auricle.audiolm.making.defaults import FADE_S, MODEL, MOST_S
 from auricle.audiolm.making.generating import Manner, Progress, drawn_seed
 from auricle.audiolm.making.windows import Frames, Window
 from auricle.audiolm.model.sampling import TokenSampling
+from auricle.engine.threads import threads_for
 from auricle.errors import OptionError
 
 _T = TypeVar("_T")
+Threads = Callable[[], AbstractContextManager[None]]
 
 
 class MakingOptions(TypedDict, total=False):
@@ -29,6 +33,7 @@ class MakingOptions(TypedDict, total=False):
     window: Window
     fade: float
     max_new_seconds: float
+    all_threads: bool
     cancel: threading.Event | None
     progress: Progress
 
@@ -43,6 +48,7 @@ class Options:
     window: Window = field(default_factory=Window)
     fade: float = FADE_S  # seconds at each seam
     max_new_seconds: float = MOST_S  # more is refused: a slip of the keyboard must not run for a day
+    all_threads: bool = False  # use all of torch's, since somebody chose their number; else as many as are worth it
     cancel: threading.Event | None = None  # set it to give up
     progress: Progress = lambda done, whole: None  # frames made, and in all
 
@@ -54,6 +60,12 @@ class Options:
 
     def loaded(self) -> Loaded:
         return self.model if isinstance(self.model, Loaded) else load_audiolm(self.model)
+
+    def threads(self, loaded: Loaded) -> Threads:
+        """What work is done in."""
+        if self.all_threads:
+            return nullcontext
+        return partial(threads_for, loaded.lm.device, sum(weight.numel() for weight in loaded.lm.parameters()))
 
     def manner(self) -> Manner:
         sampling = self.sampling if self.seed is None else replace(self.sampling, seed=self.seed)
@@ -77,10 +89,11 @@ class Options:
             )
 
 
-def timed(do: Callable[[], _T]) -> tuple[_T, float]:
+def timed(do: Callable[[], _T], threads: Threads) -> tuple[_T, float]:
     """What it gives, and how many seconds it took."""
     began = time.perf_counter()
-    found = do()
+    with threads():
+        found = do()
     return found, time.perf_counter() - began
 
 

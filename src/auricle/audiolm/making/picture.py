@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from auricle.audiolm.making.made import Made
@@ -13,6 +14,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 WHAT, EXTRA = "a picture", "train"
 WIDEST = 2000  # columns; more can't be seen
 RANGE_DB = 80.0
+TICKS = (100, 500, 1000, 2000, 5000, 10_000)
 
 
 def check_picture(path: Path) -> None:
@@ -24,6 +26,11 @@ def check_picture(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise OptionError(f"picture {path} must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}")
     needed("matplotlib", WHAT, EXTRA)
+
+
+def _band(hertz: float, rate: int, bands: int) -> float:
+    """Which of the mel bands, evenly spaced between 0 Hz and the middle of the rate, has its centre there."""
+    return (bands + 1) * math.log1p(hertz / 700) / math.log1p(rate / 2 / 700) - 1
 
 
 def draw(made: Made, path: Path) -> None:
@@ -43,18 +50,26 @@ def draw(made: Made, path: Path) -> None:
     hop = max(256, len(audio.samples) // WIDEST)
     decibels = log_mel(torch.from_numpy(audio.samples)[None], audio.rate, hop=hop)[0].T.numpy() * 8.685889638
     figure, axes = plt.subplots(figsize=(10, 3.5), layout="constrained")
-    top = float(decibels.max())
-    extent = (0, audio.seconds, 0, decibels.shape[0])
+    top, bands = float(decibels.max()), decibels.shape[0]
+    extent = (0, audio.seconds, -0.5, bands - 0.5)
     shown = axes.imshow(
-        decibels, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=top - RANGE_DB, vmax=top
+        decibels,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="magma",
+        vmin=max(top - RANGE_DB, float(decibels.min())),
+        vmax=top,
     )
     for seam in made.seams_s:
         axes.axvline(seam, color="white", linestyle="--", linewidth=1.2)
     first, end = made.new_s
     axes.annotate("", (first, 1.02), (end, 1.02), xycoords=("data", "axes fraction"), arrowprops={"arrowstyle": "|-|"})
-    axes.text((first + end) / 2, 1.04, "new", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
+    axes.text((first + end) / 2, 1.06, "new", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     axes.set_xlabel("seconds")
-    axes.set_ylabel("mel band")
+    axes.set_ylabel("Hz")
+    axes.set_yticks([_band(hertz, audio.rate, bands) for hertz in TICKS if hertz < audio.rate / 2])
+    axes.set_yticklabels([f"{hertz:,}" for hertz in TICKS if hertz < audio.rate / 2])
     figure.colorbar(shown, label="dB", ax=axes)
     try:
         with replacing(path) as part:

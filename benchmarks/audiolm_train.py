@@ -1,0 +1,196 @@
+"""How fast `auricle train` goes through sound, beside the seed's model written plainly on torch's own modules.
+
+    python -m benchmarks.audiolm_train
+
+The plain model is the seed's, its faults included: `nn.TransformerDecoder`, whose memory is the prompt, one decoder for
+codebook 0 and one for a codebook drawn at each step, both with the same width, heads and layers as ours, no dropout on
+either side, AdamW, and products in bfloat16 under autocast. Two comparisons in turns: clips of one length, and clips
+from 2 to 15 s, which the plain trainer takes as they come, and ours in buckets of like length.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from auricle.audiolm.data.splits import Splitter
+from auricle.audiolm.model.batch import Batch
+from auricle.audiolm.model.lm import AudioLM
+from auricle.audiolm.training.objective import Objective, optimizer_of
+from auricle.bench import machine
+from benchmarks import audiolm_tables
+
+RATE, SIZE, BOOKS = 50, 2048, 4
+FRACTION = 0.4
+
+
+class Plain(nn.Module):
+    """The seed's AudioLM as one would write it first: `(prompt, lens, target, lens)` -> its loss."""
+
+    def __init__(self, width: int, heads: int, layers: int) -> None:
+        super().__init__()
+        self.prompts = nn.ModuleList(nn.Embedding(SIZE, width) for _ in range(BOOKS))
+        self.targets = nn.ModuleList(nn.Embedding(SIZE + 1, width) for _ in range(BOOKS))
+        self.stages = nn.Embedding(BOOKS, width)
+        self.heads = nn.ModuleList(nn.Linear(width, SIZE + int(k == 0), bias=False) for k in range(BOOKS))
+        options = {"dropout": 0.0, "batch_first": True, "norm_first": True}
+        layer = nn.TransformerDecoderLayer(width, heads, 4 * width, **options)
+        self.ar = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+        self.nar = nn.TransformerDecoder(layer, layers, nn.LayerNorm(width))
+
+    def forward(self, prompt: Tensor, heard: Tensor, target: Tensor, lens: Tensor, stage: int) -> Tensor:
+        memory = sum(table(prompt[..., k]) for k, table in enumerate(self.prompts))
+        frames = target.shape[1]
+        unheard, padding = _past(prompt.shape[1], heard), _past(frames, lens)
+        masks = {"tgt_key_padding_mask": padding, "memory_key_padding_mask": unheard}
+        first = target[..., 0].masked_fill(padding, SIZE)
+        causal = torch.ones(frames, frames, dtype=torch.bool).triu(1)
+        hidden = self.ar(self.targets[0](first[:, :-1]), memory, tgt_mask=causal[1:, 1:], **_cut(masks))
+        loss = F.cross_entropy(self.heads[0](hidden).flatten(0, 1), first[:, 1:].flatten())
+        known = sum(self.targets[k](target[..., k]) for k in range(stage)) + self.stages.weight[stage]
+        later = self.heads[stage](self.nar(known, memory, **masks))[~padding]
+        return loss + F.cross_entropy(later, target[..., stage][~padding])
+
+
+def _past(frames: int, lens: Tensor) -> Tensor:
+    return torch.arange(frames) >= lens[:, None]
+
+
+def _cut(masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {**masks, "tgt_key_padding_mask": masks["tgt_key_padding_mask"][:, :-1]}
+
+
+def main() -> None:
+    options = _parser().parse_args()
+    load_average = machine.load_average()
+    torch.set_num_threads(options.threads)
+    rng = np.random.default_rng(4)
+    frames = {
+        "equal": np.full(options.items, 8 * RATE),
+        "unequal": rng.integers(2 * RATE, 15 * RATE, options.items),
+    }
+    found = {}
+    for name, lengths in frames.items():
+        items = [torch.from_numpy(rng.integers(SIZE, size=(n, BOOKS))) for n in lengths]
+        found[name] = compared(items, options)
+    result = {
+        "benchmark": "audiolm_train",
+        **machine.describe(),
+        "load_average": load_average,
+        "settings": {name: getattr(options, name) for name in ("width", "layers", "seconds", "items", "threads")},
+        **found,
+    }
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(audiolm_tables.train(result))
+
+
+def compared(items: Sequence[Tensor], options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of sound a second of each trainer, by turns over the same items."""
+    trainers = {"auricle": ours(options), "plain": plain(options)}
+    orders = {"auricle": buckets(items, options.seconds), "plain": as_they_come(items, options.seconds)}
+    sound = sum(len(item) for item in items) / RATE
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    for name, step in trainers.items():  # warms up
+        step([items[i] for i in orders[name][0]])
+    for turn in range(options.rounds):
+        for name in list(trainers) if turn % 2 == 0 else list(reversed(trainers)):
+            began = time.perf_counter()
+            for batch in orders[name]:
+                trainers[name]([items[i] for i in batch])
+            times[name].append(time.perf_counter() - began)
+    rates = {name: round(sound / median(spent), 2) for name, spent in times.items()}
+    return {
+        **rates,
+        "times": round(median(b / a for a, b in zip(times["auricle"], times["plain"], strict=True)), 2),
+        "batches": {name: len(order) for name, order in orders.items()},
+    }
+
+
+def as_they_come(items: Sequence[Tensor], seconds: float) -> list[list[int]]:
+    """Batches in the order of the items, so many seconds each, as a dynamic sampler without buckets makes them."""
+    return list(_filled(range(len(items)), items, seconds))
+
+
+def buckets(items: Sequence[Tensor], seconds: float) -> list[list[int]]:
+    """Batches of like length."""
+    return list(_filled(sorted(range(len(items)), key=lambda i: len(items[i])), items, seconds))
+
+
+def _filled(order: Sequence[int] | range, items: Sequence[Tensor], seconds: float) -> Iterator[list[int]]:
+    batch: list[int] = []
+    for i in order:
+        longest = max(len(items[j]) for j in [*batch, i])
+        if batch and longest * (len(batch) + 1) > seconds * RATE:
+            yield batch
+            batch = []
+        batch.append(i)
+    yield batch
+
+
+def ours(options: argparse.Namespace) -> Callable[[list[Tensor]], None]:
+    torch.manual_seed(0)
+    objective = Objective(AudioLM(options.width, options.nhead, options.layers, dropout=0.0), 0, True)
+    optimizer = optimizer_of(objective, "adamw", 1e-4, 0.1)
+    splitter, rng = Splitter((FRACTION, FRACTION)), np.random.default_rng(0)
+
+    def step(items: list[Tensor]) -> None:
+        split = [splitter.split(item, rng) for item in items]
+        batch = Batch.of([one.prompt for one in split], [one.target for one in split])
+        objective(batch, int(rng.integers(1 << 30)))[0].backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def plain(options: argparse.Namespace) -> Callable[[list[Tensor]], None]:
+    torch.manual_seed(0)
+    model = Plain(options.width, options.nhead, options.layers)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    rng = np.random.default_rng(0)
+
+    def step(items: list[Tensor]) -> None:
+        cuts = [int(FRACTION * len(item)) for item in items]
+        prompts = [item[:cut] for item, cut in zip(items, cuts, strict=True)]
+        targets = [item[cut:] for item, cut in zip(items, cuts, strict=True)]
+        lens = (torch.tensor([len(one) for one in group]) for group in (prompts, targets))
+        heard, made = lens
+        with torch.autocast("cpu", torch.bfloat16):
+            padded = [pad_sequence(group, batch_first=True) for group in (prompts, targets)]
+            loss = model(padded[0], heard, padded[1], made, int(rng.integers(1, BOOKS)))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--width", type=int, default=512)
+    parser.add_argument("--nhead", type=int, default=8)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of sound in a batch, padding counted")
+    parser.add_argument("--items", type=int, default=48)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "audiolm_train.json")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
