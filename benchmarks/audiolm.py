@@ -36,8 +36,8 @@ GAP = (3.0, 4.5)
 RESAMPLES = 2000
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     loaded = load_audiolm(options.model)
     sampling = TokenSampling(options.temperature, options.top_k, options.top_p)

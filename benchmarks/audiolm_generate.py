@@ -29,8 +29,8 @@ from benchmarks import audiolm_tables
 SEED = 3
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     load_average = machine.load_average()
     torch.set_num_threads(options.threads)
     torch.manual_seed(SEED)

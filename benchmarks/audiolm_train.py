@@ -71,8 +71,8 @@ def _cut(masks: dict[str, Tensor]) -> dict[str, Tensor]:
     return {**masks, "tgt_key_padding_mask": masks["tgt_key_padding_mask"][:, :-1]}
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     load_average = machine.load_average()
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(4)
@@ -141,7 +141,7 @@ def _filled(order: Sequence[int] | range, items: Sequence[Tensor], seconds: floa
 
 def ours(options: argparse.Namespace) -> Callable[[list[Tensor]], None]:
     torch.manual_seed(0)
-    objective = Objective(AudioLM(options.width, options.nhead, options.layers, dropout=0.0), 0, True)
+    objective = Objective(AudioLM(options.width, options.nhead, options.layers, dropout=0.0), 0, bf16=True)
     optimizer = optimizer_of(objective, "adamw", 1e-4, 0.1)
     splitter, rng = Splitter((FRACTION, FRACTION)), np.random.default_rng(0)
 

@@ -35,8 +35,8 @@ MADE: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
 }
 
 
-def main() -> None:
-    options = _parser().parse_args()
+def main(arguments: list[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
     load_average = machine.load_average()
     torch.set_num_threads(options.threads)
     codec = load_codec(options.codec, device="cpu")

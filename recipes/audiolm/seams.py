@@ -5,7 +5,7 @@
 Melodies are cut at random frames, and the codes after the cut are those of the whole melody: what is measured is the
 seam alone, not a model. A click is told by the third difference of the samples: its largest value in the fade and 3 ms
 to either side, over the 95th percentile of such stretches in the 0.4 s around it. A note that begins there looks the
-same, so that longer fades, which hold more of them, are not smoother.
+same: where the original or the decoded sound is rougher there than around, that is what it is measured against.
 """
 
 from __future__ import annotations
@@ -66,13 +66,18 @@ def faded(cut: Cut, at: int, length: int, kind: str) -> np.ndarray:
     return np.concatenate([before, after])
 
 
-def click(samples: np.ndarray, first: int, end: int, rate: int) -> float:
-    """How much rougher it is there than around."""
+def click(made: np.ndarray, others: tuple[np.ndarray, ...], first: int, end: int, rate: int) -> float:
+    """How much rougher it is there than around, and than either of the sounds that meet there."""
     around, stretch = round(AROUND_S * rate), round(STRETCH_S * rate)
-    rough = np.abs(np.diff(samples[first - around : end + around].astype(np.float64), 3))
-    peaks = rough[: len(rough) // stretch * stretch].reshape(-1, stretch).max(1)
     here = slice(around // stretch - 1, (around + end - first) // stretch + 2)
-    return float(peaks[here].max() / np.percentile(np.delete(peaks, here), 95))
+
+    def peaks(samples: np.ndarray) -> np.ndarray:
+        rough = np.abs(np.diff(samples[first - around : end + around].astype(np.float64), 3))
+        found: np.ndarray = rough[: len(rough) // stretch * stretch].reshape(-1, stretch).max(1)
+        return found
+
+    usual = np.percentile(np.delete(peaks(made), here), 95)
+    return float(peaks(made)[here].max() / max(usual, *(peaks(other)[here].max() for other in others)))
 
 
 def level(cut: Cut, made: np.ndarray, at: int, length: int) -> float:
@@ -94,7 +99,7 @@ def fades(codec: Codec, found: list[Cut]) -> None:
             for ms in FADES_MS:
                 length = ms * codec.rate // 1000
                 made = faded(cut, at, length, kind)
-                clicks[kind, ms].append(click(made, at - length, at, codec.rate))
+                clicks[kind, ms].append(click(made, (cut.samples, cut.decoded), at - length, at, codec.rate))
                 if length:
                     levels[kind, ms].append(level(cut, made, at, length))
     print(f"{len(found)} cuts; original and decoded correlate by {np.median(alike):.3f} (median) over the last 30 ms")

@@ -41,6 +41,7 @@ CONFIG = EncodecConfig(
 )
 RATE = CONFIG.sampling_rate
 CLIP_S, CROP_S, BATCH = 6, 1.0, 16
+BEGUN = 50  # batches whose latents the codebooks are set by
 SIZES = {256: 24, 512: 48, 1024: 80, 2048: 100, 4096: 128}  # of the windows of the spectral losses, and their bands
 WAVE = 2.0  # how much the samples count beside the spectra
 PEAKS = (0.02, 2e-3)  # learning rates of Muon and AdamW
@@ -105,7 +106,7 @@ def evaluate(model: EncodecModel, held_out: np.ndarray) -> dict[str, list[float]
     }
 
 
-def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
+def train(work: Path, steps: int, clips: int, warm: int = 300, held_out: int = 64) -> None:
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = EncodecModel(CONFIG)
@@ -120,7 +121,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
             optimiser.load_state_dict(state)
         first = saved["step"]
     print("synthesising ...", flush=True)
-    held_out, sound = pool(HELD_OUT, 64), pool(TRAIN, clips)
+    unheard, sound = pool(HELD_OUT, held_out), pool(TRAIN, clips)
     began, running = time.monotonic(), 0.0
     for step in range(first, steps):
         rng, generator = np.random.default_rng((TRAIN, step)), torch.Generator().manual_seed(step)
@@ -129,7 +130,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
             optimiser.param_groups[0]["lr"] = peak * pace
         if step == warm:
             with torch.no_grad():
-                latents = [model.encoder(crops(sound, rng)).transpose(1, 2).flatten(0, 1) for _ in range(50)]
+                latents = [model.encoder(crops(sound, rng)).transpose(1, 2).flatten(0, 1) for _ in range(BEGUN)]
             learning.begin(torch.cat(latents))
         x = crops(sound, rng)
         with torch.autocast("cpu", torch.bfloat16):
@@ -155,7 +156,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300) -> None:
             }
             running = 0.0
             if (step + 1) % 500 == 0 or step + 1 == steps:
-                line |= evaluate(model.eval(), held_out)
+                line |= evaluate(model.eval(), unheard)
                 model.train()
                 state = {"model": model.state_dict(), "learning": learning.state_dict(), "step": step + 1}
                 torch.save(state | {"optimisers": [one.state_dict() for one in optimisers]}, path.with_suffix(".part"))

@@ -29,7 +29,8 @@ def continue_audio(sound: Sound, seconds: float = SECONDS, **options: Unpack[Mak
     Args:
         sound: a path, bytes, or `Audio` of any rate.
         seconds: how much is made.
-        options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, cancel, progress.
+        options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, all_threads, cancel,
+            progress.
 
     Raises:
         SoundError: the sound can't be read, or is shorter than a frame of the codec.

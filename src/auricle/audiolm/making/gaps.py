@@ -29,7 +29,8 @@ def infill_audio(
         sound: a path, bytes, or `Audio` of any rate.
         gap: where it begins and ends, in seconds.
         from_left_only: what is after the gap isn't listened to either, to compare with.
-        options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, cancel, progress.
+        options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, all_threads, cancel,
+            progress.
 
     Raises:
         SoundError: the sound can't be read, or is shorter than a frame of the codec.
