@@ -1,6 +1,6 @@
 """What `tiny-audiolm` makes of melodies that it has never heard: key, tempo, gaps and manner, against chance.
 
-    python -m benchmarks.audiolm
+    python -m benchmarks.audiolm --trained EXP/result.json
 
 Melodies of one voice are synthesised under a seed of their own and judged by ear (`recipes.audiolm.hearing`), each
 measure beside what it gives for the true sound through the codec, and beside chance: the same continuations judged by
@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         "prompt_s": PROMPT_S,
         "made_s": MADE_S,
         "gap_s": list(GAP),
+        "test": json.loads(options.trained.read_text(encoding="utf-8"))["test"],
         "sampling": {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p},
         "continue": continued(loaded, voices, sampling),
         "infill": filled(loaded, voices, sampling),
@@ -178,6 +179,7 @@ def _mean(values: np.ndarray) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-audiolm")
+    parser.add_argument("--trained", type=Path, required=True, help="the training run's result.json: its test items")
     parser.add_argument("--melodies", type=int, default=100)
     parser.add_argument("--temperature", type=float, default=0.9)
     parser.add_argument("--top-k", type=int, default=50)

@@ -58,6 +58,23 @@ def audiolm(result: dict[str, Any]) -> str:
     return f"{table(head, rows, right=(1, 2, 3))}\n\n{note}"
 
 
+def codes(result: dict[str, Any]) -> str:
+    """How well each codebook is predicted, beside guessing."""
+    test = result["test"]
+    guessed = test["baselines"]
+    rows = [
+        [
+            str(book),
+            f"{nats:.2f}",
+            *(f"{guessed[name]['cross_entropy'][book]:.2f}" for name in ("unigram", "copy_last")),
+            *(f"{100 * test[name][book]:.0f} %" for name in ("top1", "top10")),
+        ]
+        for book, nats in enumerate(test["cross_entropy"])
+    ]
+    head = ["codebook", "`tiny-audiolm`", "unigram", "copy-last", "the likeliest is right", "one of ten is"]
+    return table(head, rows, right=range(len(head)))
+
+
 def _percent(found: dict[str, float]) -> str:
     return f"{100 * found['mean']:.0f} % ({100 * found['low']:.0f} to {100 * found['high']:.0f})"
 

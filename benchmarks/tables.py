@@ -315,6 +315,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "start": ("start", start),
     "codec": ("codec", audiolm_tables.codec),
     "audiolm": ("audiolm", audiolm_tables.audiolm),
+    "audiolm_codes": ("audiolm", audiolm_tables.codes),
     "audiolm_generate": ("audiolm_generate", audiolm_tables.generate),
     "audiolm_train": ("audiolm_train", audiolm_tables.train),
 }

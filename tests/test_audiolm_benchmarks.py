@@ -66,7 +66,11 @@ def test_batches_hold_every_item_once_and_no_more_seconds_than_asked() -> None:
 
 @pytest.mark.slow
 def test_what_is_made(tmp_path: Path) -> None:
-    result = ran(audiolm.main, tmp_path, "--melodies", "3")
+    columns = {name: [0.5] * 4 for name in ("cross_entropy", "top1", "top10")}
+    trained = {"test": {**columns, "baselines": {"unigram": columns, "copy_last": columns}}}
+    (tmp_path / "trained.json").write_text(json.dumps(trained))
+    result = ran(audiolm.main, tmp_path, "--melodies", "3", "--trained", str(tmp_path / "trained.json"))
     assert result["melodies"] == 3
     assert 0 <= result["continue"]["in_key"]["made"]["mean"] <= 1
     assert "chance" in audiolm_tables.audiolm(result)
+    assert len(audiolm_tables.codes(result).splitlines()) == 6

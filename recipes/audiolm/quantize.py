@@ -27,14 +27,15 @@ class LearningQuantizer(nn.Module):
             self.register_buffer(f"count{i}", torch.ones(len(book.embed)))
             self.register_buffer(f"sum{i}", book.embed.clone())
 
-    def begin(self, latents: Tensor) -> None:
-        """Sets the codebooks by k-means, one after the other. `latents`: `(frames, width)`, many times their size."""
-        rest = latents
+    def begin(self, latents: list[Tensor]) -> None:
+        """Sets the codebooks by k-means, one after the other, from batches `(frames, width)`, many times their size."""
+        rest = torch.cat(latents)
+        share = len(rest) / len(latents) / len(self.quantizer.books[0].embed)  # of a batch, for each entry
         for i, book in enumerate(self.quantizer.books):
             book.embed.copy_(k_means(rest, len(book.embed)))
             rest = rest - book(book.nearest(rest))
-            self.get_buffer(f"sum{i}").copy_(book.embed)
-            self.get_buffer(f"count{i}").fill_(1)
+            self.get_buffer(f"sum{i}").copy_(book.embed * share)
+            self.get_buffer(f"count{i}").fill_(share)
 
     def forward(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`(batch, width, frames)` -> quantised, with the gradient of `x`; and what keeps `x` near the codes."""

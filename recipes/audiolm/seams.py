@@ -104,6 +104,7 @@ def fades(codec: Codec, found: list[Cut]) -> None:
                     levels[kind, ms].append(level(cut, made, at, length))
     print(f"{len(found)} cuts; original and decoded correlate by {np.median(alike):.3f} (median) over the last 30 ms")
     print(f"{'fade':20}{'click, median':>16}{'90 %':>8}{'worst':>8}{'level, dB':>12}")
+    del clicks["equal power", 0]
     for (kind, ms), values in clicks.items():
         loud = f"{np.median(levels[kind, ms]):+.2f}" if ms else ""
         name = f"{kind}, {ms} ms" if ms else "none"

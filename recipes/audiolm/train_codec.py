@@ -131,7 +131,7 @@ def train(work: Path, steps: int, clips: int, warm: int = 300, held_out: int = 6
         if step == warm:
             with torch.no_grad():
                 latents = [model.encoder(crops(sound, rng)).transpose(1, 2).flatten(0, 1) for _ in range(BEGUN)]
-            learning.begin(torch.cat(latents))
+            learning.begin(latents)
         x = crops(sound, rng)
         with torch.autocast("cpu", torch.bfloat16):
             latent = model.encoder(x).float()

@@ -44,7 +44,7 @@ def test_codebooks_move_to_what_chooses_them_and_none_is_left_unused() -> None:
     def latents() -> torch.Tensor:
         return (centres[torch.randint(8, (2000,))] + torch.randn(2000, CONFIG.hidden_size)).T[None]
 
-    learning.begin(latents()[0].T)
+    learning.begin([latents()[0].T])
     before = latents()
     for _ in range(20):
         learning(latents(), generator)
