@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from auricle.audiolm.codecs import Codec, load_codec
@@ -80,6 +79,8 @@ class Encoder:
     """Holds a codec; gives the codes of a sound."""
 
     def __init__(self, how: How) -> None:
+        import torch  # not before: `auricle tokenize --help` needs none
+
         torch.set_num_threads(1)
         self._codec, self._limits = load_codec(how.codec, device=how.device), how.limits
 
@@ -135,6 +136,8 @@ def _here(sounds: Sequence[Sound], codec: Codec, how: How) -> Generator[Encoded,
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

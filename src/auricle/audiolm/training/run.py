@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ from auricle.audiolm.training.stopping import Stop
 from auricle.audiolm.training.tokens import TRAIN, VALIDATION, Measured, Tokens, read_tokens, training_batches
 from auricle.audiolm.training.workers import Workers
 from auricle.errors import OptionError
+
+# Kernels that oneDNN makes for each shape of a product in bfloat16. Each batch has shapes of its own, which don't come
+# again: of the 1,024 that it would keep, a run's memory grows by gigabytes. These are enough for the layers of a step.
+KERNELS = {"LRU_CACHE_CAPACITY": "64", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ def train(
         AuricleError: the disk is full, or the loss is no number any more.
     """
     run = settings.run
+    for name, value in KERNELS.items():
+        os.environ.setdefault(name, value)  # read when the first product is computed
     check_drawing()
     if run.tensorboard:
         check_tensorboard()
