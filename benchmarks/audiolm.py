@@ -26,7 +26,7 @@ from auricle.audiolm.spectra import log_mel_distance
 from auricle.bench import machine
 from auricle.types import Audio
 from benchmarks import audiolm_tables
-from recipes.audiolm.hearing import in_key, pitches, tempo
+from recipes.audiolm.hearing import in_key, pitches, pulse, tempo
 from recipes.audiolm.melodies import Melody, melody
 from recipes.audiolm.timbres import RATE
 
@@ -76,13 +76,28 @@ def continued(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling)
         true.append(through(loaded, voice.samples)[round(PROMPT_S * RATE) :])
     heard = {"made": made, "true": true}
     keys = {name: _keys([pitches(sound) for sound in sounds], voices) for name, sounds in heard.items()}
+    pulses = {name: _pulses(sounds, voices) for name, sounds in heard.items()}
     tempi = {name: _tempi(sounds, voices) for name, sounds in heard.items()}
-    return {"in_key": keys, "tempo_kept": tempi, "silent": sum(float(np.abs(one).max()) < 0.01 for one in made)}
+    return {
+        "in_key": keys,
+        "in_time": pulses,
+        "tempo_kept": tempi,
+        "silent": sum(float(np.abs(one).max()) < 0.01 for one in made),
+    }
 
 
 def _keys(tracks: list[np.ndarray], voices: Sequence[Melody]) -> dict[str, Any]:
     own = np.array([in_key(one, voice.key, voice.mode) for one, voice in zip(tracks, voices, strict=True)])
     others = np.array([np.nanmean([in_key(one, voice.key, voice.mode) for voice in voices]) for one in tracks])
+    return {**_mean(own), "chance": _mean(others), "above_chance": _mean(own - others)}
+
+
+def _pulses(sounds: list[np.ndarray], voices: Sequence[Melody]) -> dict[str, Any]:
+    """How far onsets fall on the eighths of the prompt's tempo, and on those of the others'."""
+    tempi = sorted({voice.bpm for voice in voices})
+    found = [{bpm: pulse(one, bpm) for bpm in tempi} for one in sounds]
+    own = np.array([one[voice.bpm] for one, voice in zip(found, voices, strict=True)])
+    others = np.array([np.mean([one[voice.bpm] for voice in voices]) for one in found])
     return {**_mean(own), "chance": _mean(others), "above_chance": _mean(own - others)}
 
 

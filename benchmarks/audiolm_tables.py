@@ -37,7 +37,12 @@ def audiolm(result: dict[str, Any]) -> str:
     """Each measure beside chance and beside the true sound."""
     going, filling, styling = result["continue"], result["infill"], result["restyle"]
     rows = []
-    for name, label in (("in_key", "voiced time in the prompt's key"), ("tempo_kept", "the prompt's tempo kept")):
+    measures = {
+        "in_key": "voiced time in the prompt's key",
+        "in_time": "onsets in time with the prompt's eighths",
+        "tempo_kept": "the prompt's tempo, of twelve, is what is heard",
+    }
+    for name, label in measures.items():
         made, true = going[name]["made"], going[name]["true"]
         rows.append([label, _percent(made), _percent(made["chance"]), _percent(true)])
     rows.append(["the instrument that was asked for (restyle)", _percent(styling["like"]), "12 %", _right(styling)])

@@ -82,10 +82,18 @@ def onsets(samples: np.ndarray) -> np.ndarray:
     return np.maximum(growth - np.convolve(growth, np.ones(41) / 41, mode="same"), 0)
 
 
-def tempo(samples: np.ndarray) -> float:
-    """Which of `TEMPI` the onsets fall in with best, as eighths from any point on."""
+def pulse(samples: np.ndarray, bpm: float) -> float:
+    """How far onsets fall in with the eighths of a tempo, counted from any point on: from 0 to 1, where all do.
+
+    That is the length of their sum as arrows that turn once an eighth.
+    """
     strength = onsets(samples)
+    if not strength.sum():
+        return 0.0
     times = np.arange(len(strength)) / 100
-    # How far onsets add up, as arrows that turn once an eighth; twice an eighth, so that quarters alone don't win.
-    scores = [abs(np.sum(strength * np.exp(2j * np.pi * times * bpm / 30))) for bpm in TEMPI]
-    return float(TEMPI[int(np.argmax(scores))])
+    return float(abs(np.sum(strength * np.exp(2j * np.pi * times * bpm / 30))) / strength.sum())
+
+
+def tempo(samples: np.ndarray) -> float:
+    """Which of `TEMPI` the onsets fall in with best."""
+    return float(TEMPI[int(np.argmax([pulse(samples, bpm) for bpm in TEMPI]))])

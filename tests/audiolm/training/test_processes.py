@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ ROOT = Path(__file__).parents[3]
 # Argument 4 is a step at which the main process, and it alone, is asked to stop; argument 5 says whether to shard.
 RUN = """
 import sys
+import time
 from pathlib import Path
 from tests.audiolm.training.test_processes import trained
 done = trained(Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3]), int(sys.argv[4]), bool(int(sys.argv[5])))
@@ -163,3 +166,22 @@ def test_more_processes_than_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         launch(2, [], device="auto", threads=None)
     with pytest.raises(OptionError, match="processes is 0; it must be at least 1"):
         launch(0, [], device="cpu", threads=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_launch_that_is_stopped(tokens: Path, tmp_path: Path, number: int) -> None:
+    """Ctrl-C is passed on; where the launcher is killed, its processes notice. They save in both cases."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "auricle", "train", "--manifest-dir", tokens, "--exp-dir", out, "--log-every", "1"]
+    command += "--codebook-size 16 --decoder-dim 32 --nhead 2 --num-decoder-layers 1 --max-steps 99999".split()
+    command += "--processes 2 --threads 1 --device cpu --no-tensorboard --valid-every 0".split()
+    started = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not ((out / "log.jsonl").exists() and (out / "log.jsonl").stat().st_size):
+        time.sleep(0.1)
+    started.send_signal(number)
+    said = started.communicate(timeout=60)[1]  # ends once no process holds its end of the pipe
+    assert started.returncode == (130 if number == signal.SIGINT else -number)
+    assert re.search(r"^note: interrupted at step \d+ of 99999: run the same command again", said, re.MULTILINE)
+    assert (out / "checkpoint" / "state.pt").exists()

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import IO
 
 from auricle.errors import OptionError
@@ -96,19 +98,29 @@ def _started(rank: int, env: dict[str, str], arguments: Sequence[str], said: IO[
 
 
 def _waited(crew: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """Waits for all; the number of the first that failed, None where none did."""
+    """Waits for all, and passes signals on; the number of the first that failed, None where none did."""
     failed, until = None, float("inf")
-    while any(process.poll() is None for process in crew) and time.monotonic() < until:
-        try:
+    with _passed_on(crew):
+        while any(process.poll() is None for process in crew) and time.monotonic() < until:
             time.sleep(0.05)
-        except KeyboardInterrupt:
-            for process in crew:
-                process.send_signal(2)
-        if failed is None:
-            failed = next((rank for rank, one in enumerate(crew) if one.poll() not in (None, 0)), None)
-            if failed is not None:
-                until = time.monotonic() + GRACE_S
+            if failed is None:
+                failed = next((rank for rank, one in enumerate(crew) if one.poll() not in (None, 0)), None)
+                until = float("inf") if failed is None else time.monotonic() + GRACE_S
     return failed if failed is not None else next((n for n, one in enumerate(crew) if one.returncode), None)
+
+
+@contextmanager
+def _passed_on(crew: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    def passed(number: int, frame: FrameType | None) -> None:
+        for process in crew:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, passed) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _free_port() -> int:
