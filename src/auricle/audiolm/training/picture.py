@@ -70,8 +70,14 @@ def _draw_validations(axes: Any, checks: Records) -> None:
     if checks:
         best = min(checks, key=lambda one: one["loss"])
         axes.axvline(best["step"], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (4, 4), "textcoords": "offset points"}
-        axes.annotate(f"best, {best['loss']:.3f}", (best["step"], 0), fontsize=8, color=MUTED, **place)
+        left = best["step"] > axes.get_xlim()[1] / 2  # the side with room for the words
+        place = {
+            "xycoords": ("data", "axes fraction"),
+            "xytext": (-4 if left else 4, 4),
+            "ha": "right" if left else "left",
+        }
+        words = f"best, {best['loss']:.3f}"
+        axes.annotate(words, (best["step"], 0), textcoords="offset points", fontsize=8, color=MUTED, **place)
 
 
 def _explain(axes: Any, steps: Records, checks: Records) -> None:
