@@ -29,7 +29,7 @@ def test_it_is_small(name: str, limit: int) -> None:
 
 
 def test_the_melody_goes_on_in_its_key_and_the_original_is_kept(loaded: Loaded) -> None:
-    original = decode(MELODY, RATE).samples
+    original = decode(MELODY, rate=RATE).samples
     shares = []
     for seed in range(3):
         made = continue_audio(MELODY, 4, model=loaded, seed=seed)
@@ -43,7 +43,7 @@ def test_the_melody_goes_on_in_its_key_and_the_original_is_kept(loaded: Loaded) 
 
 
 def test_a_gap_is_filled_and_nothing_else_changes(loaded: Loaded) -> None:
-    original = decode(MELODY, RATE).samples
+    original = decode(MELODY, rate=RATE).samples
     samples = infill_audio(MELODY, (2.0, 3.0), model=loaded, seed=1).audio.samples
     assert len(samples) == len(original)
     for first, end in ((0.0, 1.9), (3.1, 6.0)):
