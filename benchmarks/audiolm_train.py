@@ -5,7 +5,7 @@
 The plain model is the seed's, its faults included: `nn.TransformerDecoder`, whose memory is the prompt, one decoder for
 codebook 0 and one for a codebook drawn at each step, both with the same width, heads and layers as ours, no dropout on
 either side, AdamW, and products in bfloat16 under autocast. Two comparisons in turns: clips of one length, and clips
-from 2 to 15 s, which the plain trainer takes as they come, and ours in buckets of like length.
+from 2 to 15 s, which the plain trainer takes as they come, and ours in the buckets that it trains with.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from auricle.audiolm.data.batches import Buckets
 from auricle.audiolm.data.splits import Splitter
 from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.lm import AudioLM
@@ -82,13 +84,15 @@ def main(arguments: list[str] | None = None) -> None:
     }
     found = {}
     for name, lengths in frames.items():
-        items = [torch.from_numpy(rng.integers(SIZE, size=(n, BOOKS))) for n in lengths]
+        items = [Clip(torch.from_numpy(rng.integers(SIZE, size=(n, BOOKS)))) for n in lengths]
         found[name] = compared(items, options)
     result = {
         "benchmark": "audiolm_train",
         **machine.describe(),
         "load_average": load_average,
-        "settings": {name: getattr(options, name) for name in ("width", "layers", "seconds", "items", "threads")},
+        "settings": {
+            name: getattr(options, name) for name in ("width", "layers", "seconds", "items", "batches", "threads")
+        },
         **found,
     }
     options.results.parent.mkdir(parents=True, exist_ok=True)
@@ -96,47 +100,49 @@ def main(arguments: list[str] | None = None) -> None:
     print(audiolm_tables.train(result))
 
 
-def compared(items: Sequence[Tensor], options: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of sound a second of each trainer, by turns over the same items."""
+@dataclass(frozen=True)
+class Clip:
+    """Codes `(frames, codebooks)`, and how long they last."""
+
+    codes: Tensor
+
+    @property
+    def seconds(self) -> float:
+        return len(self.codes) / RATE
+
+
+def compared(items: Sequence[Clip], options: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of sound a second of each trainer, by turns, each over the first batches of an epoch as it makes them."""
     trainers = {"auricle": ours(options), "plain": plain(options)}
-    orders = {"auricle": buckets(items, options.seconds), "plain": as_they_come(items, options.seconds)}
-    sound = sum(len(item) for item in items) / RATE
+    made = {"auricle": Buckets(items, options.seconds).batches(0), "plain": as_they_come(items, options.seconds)}
+    orders = {name: order[: options.batches] for name, order in made.items()}
+    sound = {name: sum(items[i].seconds for batch in order for i in batch) for name, order in orders.items()}
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for name, step in trainers.items():  # warms up
-        step([items[i] for i in orders[name][0]])
+        step([items[i].codes for i in orders[name][0]])
     for turn in range(options.rounds):
         for name in list(trainers) if turn % 2 == 0 else list(reversed(trainers)):
             began = time.perf_counter()
             for batch in orders[name]:
-                trainers[name]([items[i] for i in batch])
+                trainers[name]([items[i].codes for i in batch])
             times[name].append(time.perf_counter() - began)
-    rates = {name: round(sound / median(spent), 2) for name, spent in times.items()}
+    rates = {name: [sound[name] / one for one in spent] for name, spent in times.items()}
     return {
-        **rates,
-        "times": round(median(b / a for a, b in zip(times["auricle"], times["plain"], strict=True)), 2),
+        **{name: round(median(found), 2) for name, found in rates.items()},
+        "times": round(median(a / b for a, b in zip(rates["auricle"], rates["plain"], strict=True)), 2),
         "batches": {name: len(order) for name, order in orders.items()},
     }
 
 
-def as_they_come(items: Sequence[Tensor], seconds: float) -> list[list[int]]:
+def as_they_come(items: Sequence[Clip], seconds: float) -> list[list[int]]:
     """Batches in the order of the items, so many seconds each, as a dynamic sampler without buckets makes them."""
-    return list(_filled(range(len(items)), items, seconds))
-
-
-def buckets(items: Sequence[Tensor], seconds: float) -> list[list[int]]:
-    """Batches of like length."""
-    return list(_filled(sorted(range(len(items)), key=lambda i: len(items[i])), items, seconds))
-
-
-def _filled(order: Sequence[int] | range, items: Sequence[Tensor], seconds: float) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for i in order:
-        longest = max(len(items[j]) for j in [*batch, i])
-        if batch and longest * (len(batch) + 1) > seconds * RATE:
-            yield batch
-            batch = []
-        batch.append(i)
-    yield batch
+    batches: list[list[int]] = [[]]
+    for i in range(len(items)):
+        longest = max(items[j].seconds for j in [*batches[-1], i])
+        if longest * (len(batches[-1]) + 1) > seconds:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
 
 
 def ours(options: argparse.Namespace) -> Callable[[list[Tensor]], None]:
@@ -185,7 +191,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nhead", type=int, default=8)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=60.0, help="of sound in a batch, padding counted")
-    parser.add_argument("--items", type=int, default=48)
+    parser.add_argument("--items", type=int, default=1000, help="to make batches of")
+    parser.add_argument("--batches", type=int, default=8, help="of an epoch that are trained on, at most")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results" / "audiolm_train.json")

@@ -31,9 +31,10 @@ def frames(samples: np.ndarray) -> np.ndarray:
 def pitches(samples: np.ndarray) -> np.ndarray:
     """`(samples,)` at 32 kHz -> MIDI pitches `(frames,)`, of which NaN has none."""
     longest, shortest = int(RATE / hertz(LOWEST)), int(RATE / hertz(HIGHEST))
-    result = np.full(len(frames(samples)), np.nan)
+    views = frames(samples)
+    result = np.full(len(views), np.nan)
     loudest = np.sqrt(np.mean(samples**2)) if len(samples) else 0.0
-    for i, frame in enumerate(frames(samples)):
+    for i, frame in enumerate(views):
         if np.sqrt(np.mean(frame**2)) <= 0.05 * loudest:
             continue
         lag = _lag(frame.astype(np.float64), shortest, longest)

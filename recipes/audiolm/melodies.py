@@ -55,12 +55,6 @@ class Melody:
     second: str | None = None  # that instrument
 
 
-def _scaled(samples: Samples, peak: float) -> Samples:
-    """To a peak, as float32. Silence stays silence."""
-    top = float(np.abs(samples).max(initial=0.0))
-    return (samples * (peak / top if top > 0 else 0.0)).astype(np.float32)
-
-
 def _faded(samples: Samples) -> Samples:
     """The first 4 and the last 20 ms ramped, so that a clip begins and ends at zero."""
     for part, size in ((samples, 128), (samples[::-1], 640)):
@@ -133,9 +127,11 @@ def melody(rng: np.random.Generator, seconds: float, *, handed: bool = False) ->
         # As loud as the first one: instruments differ much, and a jump would drown one of them.
         other = np.zeros_like(total)
         _play(other, tuple(note for note in notes if note.start_s >= until), INSTRUMENTS[second], brightness, 1.0)
-        total = _scaled(total, PEAK) + _scaled(other, PEAK)
+        total = wide.scaled(total, PEAK) + wide.scaled(other, PEAK)
     _play(total, tuple(bass), BASS, 0.0, 0.3 if fifth else 0.45)
-    return Melody(_faded(_scaled(total, peak)), key, mode, bpm, instrument, tuple(notes), tuple(bass), handed_s, second)
+    return Melody(
+        _faded(wide.scaled(total, peak)), key, mode, bpm, instrument, tuple(notes), tuple(bass), handed_s, second
+    )
 
 
 # ---- what else the codec hears
@@ -241,7 +237,7 @@ _MAKERS: dict[str, Callable[[np.random.Generator, float], Samples]] = {
 def codec_clip(rng: np.random.Generator, seconds: float) -> Samples:
     """A clip of any kind by the shares of KINDS, (round(seconds * RATE),) float32, its peak from -20 to 0 dBFS."""
     kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
-    return _faded(_scaled(_MAKERS[kind](rng, seconds), _decibels(rng, -20, 0)))
+    return _faded(wide.scaled(_MAKERS[kind](rng, seconds), _decibels(rng, -20, 0)))
 
 
 # ---- a folder of melodies

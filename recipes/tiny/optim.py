@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from auricle.audiolm.training.muon import orthogonal
+
 
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised by five Newton-Schulz steps (Jordan et al. 2024), matrices of one shape together.
@@ -30,25 +32,11 @@ class Muon(torch.optim.Optimizer):
                         state["momentum"] = torch.zeros_like(parameter)
                     momentum = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                     updates.append(parameter.grad.lerp(momentum, group["momentum"]))
-                stacked = orthogonalise(torch.stack(updates).flatten(2)).view(-1, *shape)
+                stacked = orthogonal(torch.stack(updates).flatten(2)).view(-1, *shape)
                 scale = max(1.0, shape[0] / shape[1:].numel()) ** 0.5
                 for parameter, update in zip(parameters, stacked, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     parameter.add_(update.to(parameter.dtype), alpha=-group["lr"] * scale)
-
-
-def orthogonalise(g: Tensor) -> Tensor:
-    """`(matrices, rows, columns)` -> about the nearest semi-orthogonal matrices, in bfloat16."""
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
-    tall = x.shape[1] > x.shape[2]
-    if tall:
-        x = x.transpose(1, 2)
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(5):
-        s = x @ x.transpose(1, 2)
-        x = a * x + (b * s + c * s @ s) @ x
-    return x.transpose(1, 2) if tall else x
 
 
 def optimisers(model: nn.Module, matrix_lr: float, other_lr: float) -> list[torch.optim.Optimizer]:

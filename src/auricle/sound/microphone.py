@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import DeviceError
-from auricle.sound.portaudio import LISTED, numbered, one_line, sounddevice
+from auricle.sound.portaudio import LISTED, numbered, one_line, sounddevice, started
 
 BLOCK_S = 0.02
 WAITING_S = 30.0  # of sound that nobody has taken yet; what comes then is lost
@@ -118,9 +118,8 @@ def open_microphone(device: str | None = None) -> Iterator[Microphone]:
 
 
 def _started(driver: Any, microphone: Microphone, which: int | str | None) -> Any:
-    stream = None
-    try:
-        stream = driver.InputStream(
+    def made() -> Any:
+        return driver.InputStream(
             samplerate=microphone.rate,
             blocksize=round(BLOCK_S * microphone.rate),
             device=which,
@@ -129,11 +128,5 @@ def _started(driver: Any, microphone: Microphone, which: int | str | None) -> An
             callback=microphone.take,
             finished_callback=microphone.end,
         )
-        stream.start()
-    except (ValueError, driver.PortAudioError) as error:
-        if stream is not None:
-            stream.close()
-        raise DeviceError(
-            f"{microphone.name} can't be opened ({one_line(error)}); end what else uses it, or name another: {LISTED}"
-        ) from None
-    return stream
+
+    return started(driver, made, microphone.name, f"name another: {LISTED}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from auricle.errors import DeviceError, OptionError
@@ -26,6 +27,28 @@ def sounddevice(what: str) -> Any:
             f"{what} needs PortAudio, which can't be loaded ({one_line(error)}); "
             "install it: apt-get install libportaudio2, brew install portaudio"
         ) from None
+
+
+def started(driver: Any, make: Callable[[], Any], name: str, otherwise: str) -> Any:
+    """The stream that `make` gives, at work.
+
+    Args:
+        otherwise: what else can be done, beside ending what uses the device.
+
+    Raises:
+        DeviceError: it can't be opened; nothing is left open.
+    """
+    stream = None
+    try:
+        stream = make()
+        stream.start()
+    except (ValueError, driver.PortAudioError) as error:
+        if stream is not None:
+            stream.close()
+        raise DeviceError(
+            f"{name} can't be opened ({one_line(error)}); end what else uses it, or {otherwise}"
+        ) from None
+    return stream
 
 
 def numbered(device: str | None) -> int | str | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import DeviceError
-from auricle.sound.portaudio import LISTED, numbered, one_line, sounddevice
+from auricle.sound.portaudio import LISTED, numbered, one_line, sounddevice, started
 
 BLOCK_S = 0.02
 
@@ -121,9 +121,8 @@ def _started(driver: Any, speaker: Speaker, which: int | str | None) -> Any:
         if not speaker.give(block, frames, time, status):
             raise driver.CallbackStop  # what is in the driver is still played
 
-    stream = None
-    try:
-        stream = driver.OutputStream(
+    def made() -> Any:
+        return driver.OutputStream(
             samplerate=speaker.rate,
             blocksize=round(BLOCK_S * speaker.rate),
             device=which,
@@ -132,11 +131,5 @@ def _started(driver: Any, speaker: Speaker, which: int | str | None) -> Any:
             callback=callback,
             finished_callback=speaker.end,
         )
-        stream.start()
-    except (ValueError, driver.PortAudioError) as error:
-        if stream is not None:
-            stream.close()
-        raise DeviceError(
-            f"{speaker.name} can't be opened ({one_line(error)}); end what else uses it, or leave out --play"
-        ) from None
-    return stream
+
+    return started(driver, made, speaker.name, "leave out --play")
