@@ -21,6 +21,8 @@ import torch
 from rich.progress import track
 
 from auricle.audiolm.making import Loaded, continue_audio, infill_audio, load_audiolm, restyle_audio
+from auricle.audiolm.model.batch import Batch
+from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
 from auricle.audiolm.spectra import log_mel_distance
 from auricle.bench import machine
@@ -110,7 +112,10 @@ def _tempi(sounds: list[np.ndarray], voices: Sequence[Melody]) -> dict[str, Any]
 
 
 def filled(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) -> dict[str, Any]:
-    """How near gaps come to what was there, filled from both sides and from the left alone: log-mel distance in dB."""
+    """How near gaps come to what was there, filled from both sides and from the left alone: log-mel distance in dB.
+
+    And how well the codes that were there are foretold, nats a token: that takes no luck of the draw.
+    """
     apart: dict[str, list[float]] = {"both_sides": [], "left_alone": [], "codec": []}
     first, last = (round(second * RATE) for second in GAP)
     for number, voice in enumerate(track(voices, "filling")):
@@ -124,7 +129,27 @@ def filled(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) ->
             apart[name].append(float(log_mel_distance(_row(sound), _row(true), RATE)))
     found = {name: _mean(np.array(values)) for name, values in apart.items()}
     gained = np.array(apart["left_alone"]) - np.array(apart["both_sides"])
-    return {**found, "both_sides_nearer_by": _mean(gained)}
+    return {**found, "both_sides_nearer_by": _mean(gained), **foretold(loaded, voices)}
+
+
+def foretold(loaded: Loaded, voices: Sequence[Melody]) -> dict[str, Any]:
+    """Cross-entropy of the true codes of gaps, nats a token by codebook, with both sides and with the left alone."""
+    first, last = (round(second * loaded.codec.frame_rate) for second in GAP)
+    nats = {"both_sides": [], "left_alone": []}
+    for voice in track(voices, "foretelling"):
+        codes = torch.from_numpy(np.asarray(loaded.codec.encode(voice.samples), np.int64))
+        gap = codes[first:last]
+        for name, right in (("both_sides", codes[last:]), ("left_alone", codes[:0])):
+            prompt = Prompt(left=codes[:first], right=right, style=codes[:0], gap=len(gap) if len(right) else 0)
+            with torch.no_grad():
+                losses = loaded.lm.evaluate(Batch.of([prompt], [gap]))
+            nats[name].append((losses.nll_sums / losses.tokens).tolist())
+    by_book = {name: np.array(values) for name, values in nats.items()}
+    gained = by_book["left_alone"] - by_book["both_sides"]
+    return {
+        "nats": {name: [_mean(book) for book in values.T] for name, values in by_book.items()},
+        "nats_gained": [_mean(book) for book in gained.T],
+    }
 
 
 def restyled(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) -> dict[str, Any]:

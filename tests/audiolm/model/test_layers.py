@@ -14,6 +14,7 @@ from auricle.audiolm.model.attention import attended, seen
 from auricle.audiolm.model.cache import Cache
 from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, angles, initialise, rotated
 from auricle.audiolm.model.masks import key_mask, prefix_mask
+from auricle.audiolm.model.packing import Packing
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,7 @@ def test_a_transformer_without_positions_is_torchs(norm_first: bool) -> None:
             weight += 0.1 * torch.randn_like(weight)
     ours = Transformer(32, 4, 3, norm_first=norm_first)
     ours.load_state_dict(theirs.state_dict())  # the same names
-    x, mask = torch.randn(2, 9, 32), prefix_mask(4, 5, None, torch.device("cpu"))
+    x, mask = torch.randn(2, 9, 32), prefix_mask(torch.tensor([4]), 9)
     assert torch.allclose(ours(x, mask=mask), theirs(x, mask=~mask[0, 0]), atol=1e-5)
     causal = torch.ones(9, 9, dtype=torch.bool).triu(1)
     assert torch.allclose(ours(x, causal=True), theirs(x, mask=causal), atol=1e-5)
@@ -85,7 +86,7 @@ def test_the_cache_gives_what_one_pass_gives() -> None:
     initialise(ours)
     x, time = torch.randn(2, 7, 32), torch.arange(7).expand(2, -1)
     with torch.no_grad():
-        whole = ours(x, positions=time, mask=prefix_mask(3, 4, None, torch.device("cpu")))
+        whole = ours(x, positions=time, mask=prefix_mask(torch.tensor([3]), 7))
         cache = Cache(2, 2, 4, 7, 8, dtype=torch.float32, device=torch.device("cpu"))
         parts = [ours(x[:, :3], positions=time[:, :3], cache=cache)]
         parts += [ours(x[:, at : at + 1], positions=time[:, at : at + 1], cache=cache) for at in range(3, 7)]
@@ -94,54 +95,60 @@ def test_the_cache_gives_what_one_pass_gives() -> None:
 
 
 def test_prefix_mask() -> None:
-    mask = prefix_mask(3, 3, torch.tensor([2, 0]), torch.device("cpu"))
-    assert mask.shape == (2, 1, 6, 6)
-    assert mask[0, 0].int().tolist() == [
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 0, 0, 0, 0],
-        [1, 1, 1, 0, 0, 0],  # padding sees itself
-        [1, 1, 0, 1, 0, 0],
-        [1, 1, 0, 1, 1, 0],
-        [1, 1, 0, 1, 1, 1],
-    ]
-    assert mask[1, 0, 3:].int().tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 1]]
+    mask = prefix_mask(torch.tensor([2, 0]), 4)
+    assert mask.shape == (2, 1, 4, 4)
+    assert mask[0, 0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
+    assert mask[1, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1]]
 
 
 def test_key_mask() -> None:
-    prompt, target = torch.tensor([2, 0]), torch.tensor([1, 3])
-    assert key_mask(2, None, 3, None) is None
-    both, one = key_mask(2, prompt, 3, target), key_mask(2, None, 3, target)
-    assert both is not None
-    assert one is not None
-    assert both[:, 0, 0].int().tolist() == [[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]
-    assert one[:, 0, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]
+    assert key_mask(torch.tensor([1, 3]), 3)[:, 0, 0].int().tolist() == [[1, 0, 0], [1, 1, 1]]
 
 
+def test_packing_leaves_no_padding_before_a_target() -> None:
+    packing = Packing(torch.tensor([2, 0, 3]), 3, torch.tensor([1, 4, 1]), 4, 4)
+    x = torch.tensor([[1, 2, 0, 7, 0, 0, 0], [0, 0, 0, 4, 5, 6, 7], [1, 2, 3, 8, 0, 0, 0]])[..., None]
+    packed = packing.packed(x)[..., 0]
+    assert packed[0, :3].tolist() == [1, 2, 7]
+    assert packed[1:].tolist() == [[4, 5, 6, 7], [1, 2, 3, 8]]
+    targets = packing.targets(packing.packed(x))[..., 0]
+    assert [row[:length] for row, length in zip(targets.tolist(), (1, 4, 1), strict=True)] == [[7], [4, 5, 6, 7], [8]]
+    assert packing.lens.tolist() == [3, 4, 4]
+
+
+@pytest.mark.parametrize("block", [2, 100])
 @pytest.mark.parametrize("masked", ["prefix", "keys", "causal", "all"])
 @pytest.mark.parametrize("queries", [1, 6])
-def test_attention_written_out_is_torchs(masked: str, queries: int) -> None:
-    q, k, v = torch.randn(2, 3, queries, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
+def test_attention_written_out_is_torchs(
+    masked: str, queries: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "BLOCK", block)
+    q, k, v = (torch.randn(2, 3, count, 8, requires_grad=True) for count in (queries, 6, 6))
     lens = torch.tensor([2, 3])
     mask = {
-        "prefix": prefix_mask(3, 3, lens, torch.device("cpu"))[:, :, -queries:],
-        "keys": key_mask(3, lens, 3, None),
-        "causal": torch.ones(6, 6, dtype=torch.bool).tril()[-queries:],
+        "prefix": prefix_mask(lens, 6)[:, :, -queries:],
+        "keys": key_mask(lens + 3, 6),
+        "causal": torch.ones(6, 6, dtype=torch.bool).tril()[-queries:][None, None],
         "all": None,
     }[masked]
-    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    wanted = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+    towards = torch.randn_like(wanted)
+    gradients = torch.autograd.grad(wanted, (q, k, v), towards)
     half = torch.zeros(2, queries, 24, dtype=torch.bfloat16)
     causal = masked == "causal" and queries == 6
-    added, still_causal = seen(half, None if causal else mask, causal)
-    assert not still_causal
-    found = attended(*(one.bfloat16() for one in (q, k, v)), added, False)
+    sight = seen(half, None if causal else mask, causal, 6)
+    assert len(sight.blocks) == (3 if block == 2 and queries == 6 and masked in ("prefix", "causal") else 1)
+    found = attended(*(one.bfloat16() for one in (q, k, v)), sight)
     assert (found.float() - wanted).abs().max() < 0.03
+    for one, other in zip(torch.autograd.grad(found, (q, k, v), towards.bfloat16()), gradients, strict=True):
+        assert (one - other).abs().max() < 0.06
     with torch.no_grad():
-        assert torch.allclose(attended(q, k, v, mask, False), wanted, atol=1e-5)
+        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False)), wanted, atol=1e-5)
 
 
 def test_attention_too_large_to_write_out_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_MOST", 10)
     q, k, v = torch.randn(3, 1, 2, 4, 8).bfloat16()
-    added, _ = seen(torch.zeros(1, 4, 16, dtype=torch.bfloat16), None, True)
+    sight = seen(torch.zeros(1, 4, 16, dtype=torch.bfloat16), None, True)
     wanted = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
-    assert (attended(q, k, v, added, False).float() - wanted).abs().max() < 0.03
+    assert (attended(q, k, v, sight).float() - wanted.transpose(1, 2).flatten(2)).abs().max() < 0.03

@@ -17,6 +17,7 @@ from auricle.audiolm.model.delay import delayed
 from auricle.audiolm.model.layers import SinePosition, Table, Transformer, prenet, product_of, summed
 from auricle.audiolm.model.losses import Score, score
 from auricle.audiolm.model.masks import prefix_mask
+from auricle.audiolm.model.packing import Packing
 from auricle.errors import PromptError
 
 _IGNORED = -1
@@ -73,15 +74,23 @@ class Autoregressive(nn.Module):
         prompt = batch.prompt_frames
         fed = ids if self.config.prepend_bos else ids[:, 1:]
         behind = self.ar_input_positions(batch.left_lens, ids.shape[1])[:, ids.shape[1] - fed.shape[1] :]
-        x, positions = self.ar_inputs(fed, behind, batch.left_lens), behind
-        mask = None
-        if prompt:
+        x = self.ar_inputs(fed, behind, batch.left_lens)
+        if not prompt:
+            hidden = after = self.ar_pass(x, behind, mask=None, causal=True)
+        else:
             x = torch.cat([self.ar_prompt(batch), x], dim=1)
             positions = torch.cat([batch.prompt_positions, behind], dim=1)
-            lens = None if batch.full_prompts else batch.prompt_lens
-            mask = prefix_mask(prompt, fed.shape[1], lens, x.device)
-        hidden = self.ar_pass(x, positions, mask=mask, causal=not prompt)
-        after = hidden[:, prompt:]
+            if batch.full_prompts:
+                hidden = self.ar_pass(x, positions, mask=prefix_mask(batch.prompt_lens[:1], x.shape[1]))
+                after = hidden[:, prompt:]
+            else:
+                more = fed.shape[1] - batch.target_frames
+                packing = Packing(
+                    *(batch.prompt_lens, prompt, batch.target_lens + more, fed.shape[1], batch.longest + more)
+                )
+                mask = prefix_mask(batch.prompt_lens, packing.longest)
+                hidden = self.ar_pass(packing.packed(x), packing.packed(positions), mask=mask)
+                after = packing.targets(hidden)
         return after if self.config.prepend_bos else torch.cat([self.ar_last(batch, hidden), after], dim=1)
 
     def ar_pass(

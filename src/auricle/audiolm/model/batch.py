@@ -26,6 +26,7 @@ class Batch:
     target_lens: Tensor  # (rows,): 1 or more
     left_lens: Tensor  # (rows,): the target follows that position
     ends: Tensor  # (rows,) bool: whether the sound ends with the target; read where the model predicts ends
+    longest: int  # no row's prompt and target have more frames together
     full_prompts: bool = False  # no prompt is padded: passes can do without a mask
     full_targets: bool = False
 
@@ -74,6 +75,7 @@ class Batch:
             target_lens=target_lens,
             left_lens=torch.tensor([len(prompt.left) for prompt in prompts]),
             ends=torch.tensor(list(ends), dtype=torch.bool),
+            longest=int((prompt_lens + target_lens).max()),
             full_prompts=bool((prompt_lens == prompt_lens[0]).all()),
             full_targets=bool((target_lens == target_lens[0]).all()),
         )

@@ -103,7 +103,7 @@ class Cached:
             dtype=like.dtype,
             device=like.device,
         )
-        self._mask = key_mask(prompt, None if batch.full_prompts else batch.prompt_lens, steps, None)
+        self._mask = None if batch.full_prompts else F.pad(key_mask(batch.prompt_lens, prompt), (0, steps), value=True)
 
     def hidden(self, ids: Tensor) -> Tensor:
         """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
@@ -120,7 +120,7 @@ class Cached:
     def _prompt(self) -> Tensor:
         batch, model = self._batch, self._model
         x = model.ar_prompt(batch)
-        mask = None if batch.full_prompts else prefix_mask(batch.prompt_frames, 0, batch.prompt_lens, x.device)
+        mask = None if batch.full_prompts else prefix_mask(batch.prompt_lens, batch.prompt_frames)
         return model.ar_pass(x, batch.prompt_positions, mask=mask, cache=self._cache)
 
 
@@ -132,7 +132,10 @@ class Uncached:
 
     def hidden(self, ids: Tensor) -> Tensor:
         """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
-        return self._model.ar_hidden(self._batch, ids)[:, -1]
+        steps, heard = ids.shape[1], self._batch.prompt_frames
+        lens = torch.full_like(self._batch.target_lens, steps)  # a short row goes on, unheard, as long as the others
+        batch = replace(self._batch, target_codes=ids, target_lens=lens, longest=heard + steps)
+        return self._model.ar_hidden(batch, ids)[:, -1]
 
 
 def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from auricle.audiolm.model.attention import attended, product_dtype, seen
+from auricle.audiolm.model.attention import Seen, attended, product_dtype, seen
 from auricle.audiolm.model.cache import Cache
 from auricle.layers.linear import product
 
@@ -105,9 +105,7 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(
-        self, x: Tensor, rotary: Rotary | None, mask: Tensor | None, causal: bool, cache: Cache | None, index: int
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotary: Rotary | None, sight: Seen, cache: Cache | None, index: int) -> Tensor:
         """`(rows, tokens, width)` -> the same. `index` says whose keys and values the cache is to take and give."""
         rows, tokens, width = x.shape
         qkv = linear(x, self.in_proj_weight, self.in_proj_bias).view(rows, tokens, 3, self.heads, width // self.heads)
@@ -118,8 +116,7 @@ class Attention(nn.Module):
             v = qkv[:, :, 2].transpose(1, 2)
         if cache is not None:
             k, v = cache.extended(index, k, v)
-        out = attended(q, k, v, mask, causal)
-        return linear(out.transpose(1, 2).reshape(rows, tokens, width), self.out_proj.weight, self.out_proj.bias)
+        return linear(attended(q, k, v, sight), self.out_proj.weight, self.out_proj.bias)
 
 
 class Layer(nn.Module):
@@ -138,18 +135,17 @@ class Layer(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary | None,
-        mask: Tensor | None,
-        causal: bool,
+        sight: Seen,
         cache: Cache | None,
         index: int,
         condition: Tensor | None,
     ) -> Tensor:
         """`(rows, tokens, width)` -> the same."""
         if self.norm_first:
-            heard = self.self_attn(normed(self.norm1, x, condition), rotary, mask, causal, cache, index)
+            heard = self.self_attn(normed(self.norm1, x, condition), rotary, sight, cache, index)
             x = x + self._dropped(heard)
             return x + self._dropped(self._fed(normed(self.norm2, x, condition)))
-        heard = self.self_attn(x, rotary, mask, causal, cache, index)
+        heard = self.self_attn(x, rotary, sight, cache, index)
         x = normed(self.norm1, x + self._dropped(heard), condition)
         return normed(self.norm2, x + self._dropped(self._fed(x)), condition)
 
@@ -195,9 +191,9 @@ class Transformer(nn.Module):
             `(rows, tokens, width)`.
         """
         rotary = None if positions is None else angles(positions, self.head_dim, x)
-        mask, causal = seen(x, mask, causal)
+        sight = seen(x, mask, causal, x.shape[1] + (0 if cache is None else cache.filled))
         for index, layer in enumerate(self.layers):
-            x = layer(x, rotary, mask, causal, cache, index, condition)
+            x = layer(x, rotary, sight, cache, index, condition)
         if cache is not None:
             cache.advance(x.shape[1])
         return x if self.norm is None else normed(self.norm, x, condition)

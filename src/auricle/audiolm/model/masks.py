@@ -6,33 +6,15 @@ import torch
 from torch import Tensor
 
 
-def prefix_mask(prompt: int, inputs: int, prompt_lens: Tensor | None, device: torch.device) -> Tensor:
-    """For a padded prompt and the inputs behind it: `(rows or 1, 1, tokens, tokens)`, true for what is seen.
+def prefix_mask(prompt_lens: Tensor, tokens: int) -> Tensor:
+    """For rows that begin with a prompt, `(rows or 1,)` long: `(rows or 1, 1, tokens, tokens)`, true for what is seen.
 
-    Args:
-        prompt: its frames, padding counted.
-        prompt_lens: `(rows,)`; None: no prompt is padded.
+    What is behind a row's end sees what is before it, so that no row of the softmax is empty; nothing sees it.
     """
-    place = torch.arange(prompt + inputs, device=device)
-    key, query = place[None, :], place[:, None]
-    before = (key >= prompt) & (key <= query)
-    if prompt_lens is None:
-        return (before | (key < prompt))[None, None]
-    # Padding sees itself, so that no row of the softmax is empty.
-    return ((key < prompt_lens[:, None, None]) | before | (key == query))[:, None]
+    place = torch.arange(tokens, device=prompt_lens.device)
+    return ((place < prompt_lens[:, None, None]) | (place <= place[:, None]))[:, None]
 
 
-def key_mask(prompt: int, prompt_lens: Tensor | None, target: int, target_lens: Tensor | None) -> Tensor | None:
-    """Which of a padded prompt and a padded target behind it are there: `(rows, 1, 1, tokens)`; None: all of both."""
-    if prompt_lens is None and target_lens is None:
-        return None
-    lens = prompt_lens if prompt_lens is not None else target_lens
-    assert lens is not None
-    parts = [_present(prompt, prompt_lens, lens), _present(target, target_lens, lens)]
-    return torch.cat(parts, dim=1)[:, None, None]
-
-
-def _present(tokens: int, lens: Tensor | None, like: Tensor) -> Tensor:
-    if lens is None:
-        return like.new_ones((len(like), tokens), dtype=torch.bool)
-    return torch.arange(tokens, device=like.device) < lens[:, None]
+def key_mask(lens: Tensor, tokens: int) -> Tensor:
+    """Which of so many tokens are there: `(rows, 1, 1, tokens)`."""
+    return (torch.arange(tokens, device=lens.device) < lens[:, None])[:, None, None]
