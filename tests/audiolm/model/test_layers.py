@@ -11,10 +11,12 @@ from torch import nn
 
 from auricle.audiolm.model import attention
 from auricle.audiolm.model.attention import attended, seen
+from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.cache import Cache
-from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, angles, initialise, rotated
-from auricle.audiolm.model.masks import key_mask, prefix_mask
+from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, Wanted, angles, initialise, rotated
+from auricle.audiolm.model.masks import behind_mask, key_mask, prefix_mask
 from auricle.audiolm.model.packing import Packing
+from auricle.audiolm.model.prompt import Prompt
 
 
 @pytest.fixture(autouse=True)
@@ -105,15 +107,52 @@ def test_key_mask() -> None:
     assert key_mask(torch.tensor([1, 3]), 3)[:, 0, 0].int().tolist() == [[1, 0, 0], [1, 1, 1]]
 
 
-def test_packing_leaves_no_padding_before_a_target() -> None:
-    packing = Packing(torch.tensor([2, 0, 3]), 3, torch.tensor([1, 4, 1]), 4, 4)
-    x = torch.tensor([[1, 2, 0, 7, 0, 0, 0], [0, 0, 0, 4, 5, 6, 7], [1, 2, 3, 8, 0, 0, 0]])[..., None]
-    packed = packing.packed(x)[..., 0]
-    assert packed[0, :3].tolist() == [1, 2, 7]
-    assert packed[1:].tolist() == [[4, 5, 6, 7], [1, 2, 3, 8]]
-    targets = packing.targets(packing.packed(x))[..., 0]
-    assert [row[:length] for row, length in zip(targets.tolist(), (1, 4, 1), strict=True)] == [[7], [4, 5, 6, 7], [8]]
-    assert packing.lens.tolist() == [3, 4, 4]
+def a_batch(prompts: list[int], targets: list[int]) -> Batch:
+    """Of one codebook, its numbers counting from 1 in each prompt and from 11 in each target."""
+    codes = [[torch.arange(first, first + n)[:, None] for n in lens] for first, lens in ((1, prompts), (11, targets))]
+    none = torch.zeros(0, 1, dtype=torch.int64)
+    return Batch.of([Prompt(left=left, right=none, style=none) for left in codes[0]], codes[1])
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_packing_leaves_no_padding_before_a_target(more: int) -> None:
+    batch = a_batch([2, 0, 3], [1, 4, 1])
+    x = torch.cat([batch.prompt_codes, F.pad(batch.target_codes, (0, 0, 0, more), value=99)], dim=1)
+    packing = Packing(batch, 4 + more)
+    found = packing.packed(x)[..., 0].tolist()
+    assert packing.longest == 4 + more
+    assert found[0][:3] == [1, 2, 11]
+    assert found[1][:4] == [11, 12, 13, 14]
+    assert found[2][:4] == [1, 2, 3, 11]
+    targets = packing.targets(packing.packed(x))[..., 0].tolist()
+    assert [row[:length] for row, length in zip(targets, (1, 4, 1), strict=True)] == [[11], [11, 12, 13, 14], [11]]
+    assert packing.lens.tolist() == [3 + more, 4 + more, 4 + more]
+
+
+def test_prompts_of_one_length_stay_as_they_are() -> None:
+    batch = a_batch([3, 3], [1, 4])
+    x, packing = torch.cat([batch.prompt_codes, batch.target_codes], dim=1), Packing(batch, 4)
+    assert packing.packed(x) is x
+    assert torch.equal(packing.targets(x), batch.target_codes)
+    assert (packing.longest, packing.lens.tolist(), packing.prompt_lens.tolist()) == (7, [4, 7], [3])
+
+
+def test_what_targets_see_is_the_prefix_masks() -> None:
+    lens = torch.tensor([2, 0, 3])
+    whole, behind = prefix_mask(lens, 7), behind_mask(lens, 4, 7)
+    for row, first in enumerate(lens.tolist()):
+        assert torch.equal(behind[row, 0], whole[row, 0, first : first + 4])
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_only_what_is_wanted_is_computed(norm_first: bool) -> None:
+    ours = Transformer(32, 4, 2, norm_first=norm_first).eval()
+    initialise(ours)
+    x, lens = torch.randn(2, 7, 32), torch.tensor([3])
+    time = torch.arange(7).expand(2, -1)
+    whole = ours(x, positions=time, mask=prefix_mask(lens, 7))[:, 3:]
+    wanted = Wanted(lambda x: x[:, 3:], 4, behind_mask(lens, 4, 7))
+    assert torch.allclose(ours(x, positions=time, mask=prefix_mask(lens, 7), wanted=wanted), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("block", [2, 100])
@@ -136,19 +175,19 @@ def test_attention_written_out_is_torchs(
     gradients = torch.autograd.grad(wanted, (q, k, v), towards)
     half = torch.zeros(2, queries, 24, dtype=torch.bfloat16)
     causal = masked == "causal" and queries == 6
-    sight = seen(half, None if causal else mask, causal, 6)
+    sight = seen(half, None if causal else mask, causal, queries, 6)
     assert len(sight.blocks) == (3 if block == 2 and queries == 6 and masked in ("prefix", "causal") else 1)
     found = attended(*(one.bfloat16() for one in (q, k, v)), sight)
     assert (found.float() - wanted).abs().max() < 0.03
     for one, other in zip(torch.autograd.grad(found, (q, k, v), towards.bfloat16()), gradients, strict=True):
         assert (one - other).abs().max() < 0.06
     with torch.no_grad():
-        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False)), wanted, atol=1e-5)
+        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False, queries, 6)), wanted, atol=1e-5)
 
 
 def test_attention_too_large_to_write_out_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_MOST", 10)
     q, k, v = torch.randn(3, 1, 2, 4, 8).bfloat16()
-    sight = seen(torch.zeros(1, 4, 16, dtype=torch.bfloat16), None, True)
+    sight = seen(q, None, True, 4, 4)
     wanted = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
     assert (attended(q, k, v, sight).float() - wanted.transpose(1, 2).flatten(2)).abs().max() < 0.03

@@ -124,7 +124,7 @@ def test_the_target_sees_all_of_the_prompt(kind: str) -> None:
 def test_the_prompt_sees_itself_in_both_directions_and_no_target() -> None:
     lm, given = model(), batch()
     seen: list[Tensor] = []
-    lm.ar_decoder.register_forward_hook(lambda module, args, output: seen.append(output.detach()))
+    lm.ar_decoder.layers[0].register_forward_hook(lambda module, args, output: seen.append(output.detach()))
     hidden(lm, given)
     hidden(lm, changed(given, "prompt_codes", 1, 11, 0))
     hidden(lm, changed(given, "target_codes", 1, 0, 0))

@@ -14,13 +14,14 @@ from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.cache import Cache
 from auricle.audiolm.model.config import AudioLMConfig
 from auricle.audiolm.model.delay import delayed
-from auricle.audiolm.model.layers import SinePosition, Table, Transformer, prenet, product_of, summed
+from auricle.audiolm.model.layers import SinePosition, Table, Transformer, Wanted, prenet, product_of, summed
 from auricle.audiolm.model.losses import Score, score
-from auricle.audiolm.model.masks import prefix_mask
+from auricle.audiolm.model.masks import behind_mask, prefix_mask
 from auricle.audiolm.model.packing import Packing
 from auricle.errors import PromptError
 
 _IGNORED = -1
+_EMPTY = "a prompt is empty; a model with prepend_bos=False needs a frame or more to start from"
 
 
 class Autoregressive(nn.Module):
@@ -71,34 +72,36 @@ class Autoregressive(nn.Module):
         Args:
             ids: `(rows, steps, streams)`: what each step reads, the start first.
         """
-        prompt = batch.prompt_frames
         fed = ids if self.config.prepend_bos else ids[:, 1:]
         behind = self.ar_input_positions(batch.left_lens, ids.shape[1])[:, ids.shape[1] - fed.shape[1] :]
         x = self.ar_inputs(fed, behind, batch.left_lens)
-        if not prompt:
-            hidden = after = self.ar_pass(x, behind, mask=None, causal=True)
-        else:
-            x = torch.cat([self.ar_prompt(batch), x], dim=1)
-            positions = torch.cat([batch.prompt_positions, behind], dim=1)
-            if batch.full_prompts:
-                hidden = self.ar_pass(x, positions, mask=prefix_mask(batch.prompt_lens[:1], x.shape[1]))
-                after = hidden[:, prompt:]
-            else:
-                more = fed.shape[1] - batch.target_frames
-                packing = Packing(
-                    *(batch.prompt_lens, prompt, batch.target_lens + more, fed.shape[1], batch.longest + more)
-                )
-                mask = prefix_mask(batch.prompt_lens, packing.longest)
-                hidden = self.ar_pass(packing.packed(x), packing.packed(positions), mask=mask)
-                after = packing.targets(hidden)
-        return after if self.config.prepend_bos else torch.cat([self.ar_last(batch, hidden), after], dim=1)
+        if not batch.prompt_frames:
+            if not self.config.prepend_bos:
+                raise PromptError(_EMPTY)
+            return self.ar_pass(x, behind, mask=None, causal=True)
+        packing = Packing(batch, fed.shape[1])
+        x = packing.packed(torch.cat([self.ar_prompt(batch), x], dim=1))
+        positions = packing.packed(torch.cat([batch.prompt_positions, behind], dim=1))
+        mask = prefix_mask(packing.prompt_lens, packing.longest)
+        if not self.config.prepend_bos:
+            hidden = self.ar_pass(x, positions, mask=mask)
+            return torch.cat([self.ar_last(batch, hidden), packing.targets(hidden)], dim=1)
+        after = behind_mask(packing.prompt_lens, packing.target, packing.longest)
+        return self.ar_pass(x, positions, mask=mask, wanted=Wanted(packing.targets, packing.target, after))
 
     def ar_pass(
-        self, x: Tensor, positions: Tensor, *, mask: Tensor | None, causal: bool = False, cache: Cache | None = None
+        self,
+        x: Tensor,
+        positions: Tensor,
+        *,
+        mask: Tensor | None,
+        causal: bool = False,
+        cache: Cache | None = None,
+        wanted: Wanted | None = None,
     ) -> Tensor:
-        """`(rows, tokens, width)` of embeddings at `(rows, tokens)` -> the same shape, normed."""
+        """`(rows, tokens, width)` of embeddings at `(rows, tokens)` -> the same shape, normed, or of those wanted."""
         turned = positions if self.config.positions == "rotary" else None
-        return self.ar_decoder(x, positions=turned, mask=mask, causal=causal, cache=cache)
+        return self.ar_decoder(x, positions=turned, mask=mask, causal=causal, cache=cache, wanted=wanted)
 
     def ar_last(self, batch: Batch, hidden: Tensor) -> Tensor:
         """The last frame of each prompt, of which a model without BOS predicts the first step: `(rows, 1, width)`.
@@ -107,7 +110,7 @@ class Autoregressive(nn.Module):
             PromptError: a prompt is empty.
         """
         if batch.prompt_frames == 0 or bool((batch.prompt_lens == 0).any()):
-            raise PromptError("a prompt is empty; a model with prepend_bos=False needs a frame or more to start from")
+            raise PromptError(_EMPTY)
         return hidden[torch.arange(len(batch), device=hidden.device), batch.prompt_lens - 1][:, None]
 
     def ar_prompt(self, batch: Batch) -> Tensor:

@@ -41,20 +41,19 @@ def attended(q: Tensor, k: Tensor, v: Tensor, seen: Seen) -> Tensor:
     return _joined([written(part, k[:, :, :keys], v[:, :, :keys], bias) for part, (_, keys, bias) in parts])
 
 
-def seen(x: Tensor, mask: Tensor | None, causal: bool, keys: int | None = None) -> Seen:
-    """What a pass over x `(rows, tokens, width)` sees.
+def seen(x: Tensor, mask: Tensor | None, causal: bool, tokens: int, keys: int) -> Seen:
+    """What so many queries see of so many keys.
 
     Args:
+        x: what they are computed from: its device and its type count.
         mask: as in `Seen`; None: everything, or where `causal` is set what is before.
-        keys: of a cache and x together; None: x alone.
     """
-    dtype, tokens = product_dtype(x), x.shape[1]
+    dtype = product_dtype(x)
     if x.device.type != "cpu" or dtype != torch.bfloat16:
         return Seen(mask, causal)
     if causal:
         place = torch.arange(tokens)
         mask = (place <= place[:, None])[None, None]
-    keys = keys or tokens
     if mask is None or mask.shape[2] == 1:
         return Seen(mask, False, ((tokens, keys, _added(mask, dtype)),))
     parts = mask.tensor_split(-(-tokens // BLOCK), dim=2)

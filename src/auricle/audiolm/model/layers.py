@@ -8,7 +8,8 @@ weights: with it a CPU has no fused kernel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -22,6 +23,15 @@ from auricle.layers.linear import product
 Rotary = tuple[Tensor, Tensor]  # cosines and sines, each (rows or 1, tokens, 1, 1, head_dim / 2)
 
 THETA = 10_000.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The tokens whose results are read: the last layer computes keys and values of the others, and nothing more."""
+
+    of: Callable[[Tensor], Tensor]  # (rows, tokens, ...) -> (rows, count, ...)
+    count: int
+    mask: Tensor | None  # what they see, as `Transformer`'s
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -105,15 +115,28 @@ class Attention(nn.Module):
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, rotary: Rotary | None, sight: Seen, cache: Cache | None, index: int) -> Tensor:
-        """`(rows, tokens, width)` -> the same. `index` says whose keys and values the cache is to take and give."""
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary | None,
+        sight: Seen,
+        cache: Cache | None,
+        index: int,
+        wanted: Wanted | None = None,
+    ) -> Tensor:
+        """`(rows, tokens, width)` -> the same, or of those wanted.
+
+        Args:
+            index: whose keys and values the cache is to take and give.
+        """
         rows, tokens, width = x.shape
         qkv = linear(x, self.in_proj_weight, self.in_proj_bias).view(rows, tokens, 3, self.heads, width // self.heads)
         if rotary is None:
-            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            q, k, v = qkv.unbind(2)
         else:
-            q, k = rotated(qkv[:, :, :2], *rotary).permute(2, 0, 3, 1, 4)
-            v = qkv[:, :, 2].transpose(1, 2)
+            q, k = rotated(qkv[:, :, :2], *rotary).unbind(2)
+            v = qkv[:, :, 2]
+        q, k, v = (one.transpose(1, 2) for one in (q if wanted is None else wanted.of(q), k, v))
         if cache is not None:
             k, v = cache.extended(index, k, v)
         return linear(attended(q, k, v, sight), self.out_proj.weight, self.out_proj.bias)
@@ -139,13 +162,15 @@ class Layer(nn.Module):
         cache: Cache | None,
         index: int,
         condition: Tensor | None,
+        wanted: Wanted | None = None,
     ) -> Tensor:
-        """`(rows, tokens, width)` -> the same."""
+        """`(rows, tokens, width)` -> the same, or of those wanted."""
+        read = normed(self.norm1, x, condition) if self.norm_first else x
+        heard = self.self_attn(read, rotary, sight, cache, index, wanted)
+        x = x if wanted is None else wanted.of(x)
         if self.norm_first:
-            heard = self.self_attn(normed(self.norm1, x, condition), rotary, sight, cache, index)
             x = x + self._dropped(heard)
             return x + self._dropped(self._fed(normed(self.norm2, x, condition)))
-        heard = self.self_attn(x, rotary, sight, cache, index)
         x = normed(self.norm1, x + self._dropped(heard), condition)
         return normed(self.norm2, x + self._dropped(self._fed(x)), condition)
 
@@ -178,6 +203,7 @@ class Transformer(nn.Module):
         causal: bool = False,
         cache: Cache | None = None,
         condition: Tensor | None = None,
+        wanted: Wanted | None = None,
     ) -> Tensor:
         """
         Args:
@@ -186,16 +212,22 @@ class Transformer(nn.Module):
             mask: bool, `(rows or 1, 1, tokens or 1, keys)`, true for what is seen; None: everything.
             cache: takes the tokens' keys and values, and gives those of all before them too.
             condition: `(1, width)`, for the norms.
+            wanted: None: all tokens.
 
         Returns:
-            `(rows, tokens, width)`.
+            `(rows, tokens or count, width)`.
         """
         rotary = None if positions is None else angles(positions, self.head_dim, x)
-        sight = seen(x, mask, causal, x.shape[1] + (0 if cache is None else cache.filled))
-        for index, layer in enumerate(self.layers):
+        tokens, *before = x.shape[1], *self.layers[:-1]
+        keys = tokens + (0 if cache is None else cache.filled)
+        sight = seen(x, mask, causal, tokens, keys)
+        for index, layer in enumerate(before):
             x = layer(x, rotary, sight, cache, index, condition)
+        if wanted is not None:
+            sight = seen(x, wanted.mask, False, wanted.count, keys)
+        x = self.layers[-1](x, rotary, sight, cache, len(before), condition, wanted)
         if cache is not None:
-            cache.advance(x.shape[1])
+            cache.advance(tokens)
         return x if self.norm is None else normed(self.norm, x, condition)
 
 

@@ -15,6 +15,12 @@ def prefix_mask(prompt_lens: Tensor, tokens: int) -> Tensor:
     return ((place < prompt_lens[:, None, None]) | (place <= place[:, None]))[:, None]
 
 
+def behind_mask(prompt_lens: Tensor, target: int, tokens: int) -> Tensor:
+    """What the first so many targets of such rows see: `(rows or 1, 1, target, tokens)`."""
+    place = torch.arange(tokens, device=prompt_lens.device)
+    return (place <= (prompt_lens[:, None] + place[:target])[..., None])[:, None]
+
+
 def key_mask(lens: Tensor, tokens: int) -> Tensor:
     """Which of so many tokens are there: `(rows, 1, 1, tokens)`."""
     return (torch.arange(tokens, device=lens.device) < lens[:, None])[:, None, None]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.config import AudioLMConfig
-from auricle.audiolm.model.layers import SinePosition, Table, Transformer, prenet, product_of, summed
+from auricle.audiolm.model.layers import SinePosition, Table, Transformer, Wanted, prenet, product_of, summed
 from auricle.audiolm.model.losses import Score, score
 from auricle.audiolm.model.masks import key_mask
 from auricle.audiolm.model.packing import Packing
@@ -70,19 +70,16 @@ class NonAutoregressive(nn.Module):
             target = self.nar_audio_position(target, time)
         x = torch.cat([prompt, self.nar_dropout(target)], dim=1)
         positions = torch.cat([batch.prompt_positions, batch.left_lens[:, None] + 1 + time], dim=1)
-        lens, packing = batch.prompt_lens + batch.target_lens, None
-        if not batch.full_prompts:
-            packing = Packing(
-                *(batch.prompt_lens, batch.prompt_frames, batch.target_lens, batch.target_frames, batch.longest)
-            )
-            x, positions = packing.packed(x), packing.packed(positions)
-        hidden = self.nar_decoder(
-            x,
-            positions=positions if config.positions == "rotary" else None,
-            mask=None if batch.full_prompts and batch.full_targets else key_mask(lens, x.shape[1]),
+        packing = Packing(batch, target.shape[1])
+        padded = not (batch.full_prompts and batch.full_targets)
+        mask = key_mask(packing.lens, packing.longest) if padded else None
+        return self.nar_decoder(
+            packing.packed(x),
+            positions=packing.packed(positions) if config.positions == "rotary" else None,
+            mask=mask,
             condition=self.nar_stage_embeddings[codebook - 1].weight,
+            wanted=Wanted(packing.targets, packing.target, mask) if batch.prompt_frames else None,
         )
-        return hidden[:, batch.prompt_frames :] if packing is None else packing.targets(hidden)
 
     def nar_prompt(self, batch: Batch) -> Tensor:
         """The prompt's embeddings, `(rows, prompt frames, width)`."""
