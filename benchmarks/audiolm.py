@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from rich.progress import track
 
+from auricle.audiolm.distances import log_mel_frechet
 from auricle.audiolm.making import Loaded, continue_audio, infill_audio, load_audiolm, restyle_audio
 from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.prompt import Prompt
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     loaded = load_audiolm(options.model)
     sampling = TokenSampling(options.temperature, options.top_k, options.top_p)
-    voices = single_voices(options.melodies)
+    voices = single_voices(2 * options.melodies)
+    voices, others = voices[: options.melodies], voices[options.melodies :]
     result = {
         "benchmark": "audiolm",
         **machine.describe(),
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         "gap_s": list(GAP),
         "test": json.loads(options.trained.read_text(encoding="utf-8"))["test"],
         "sampling": {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p},
-        "continue": continued(loaded, voices, sampling),
+        "continue": continued(loaded, voices, others, sampling),
         "infill": filled(loaded, voices, sampling),
         "restyle": restyled(loaded, voices, sampling),
     }
@@ -69,14 +71,22 @@ def single_voices(count: int) -> list[Melody]:
     return list(islice((one for one in made if not one.bass), count))
 
 
-def continued(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) -> dict[str, Any]:
-    """The share of the voiced time in the prompt's key, and how often its tempo is kept."""
+def continued(
+    loaded: Loaded, voices: Sequence[Melody], others: Sequence[Melody], sampling: TokenSampling
+) -> dict[str, Any]:
+    """The share of the voiced time in the prompt's key, how often its tempo is kept, and how alike the sound is."""
     made, true = [], []
     for number, voice in enumerate(track(voices, "continuing")):
         done = continue_audio(_start(voice), MADE_S, model=loaded, sampling=sampling, seed=number)
         made.append(done.audio.samples[-round(MADE_S * RATE) :])
         true.append(through(loaded, voice.samples)[round(PROMPT_S * RATE) :])
     heard = {"made": made, "true": true}
+    ends = {
+        "true": [one.samples[round(PROMPT_S * RATE) :] for one in voices],
+        "made": made,
+        "other melodies": [through(loaded, one.samples)[round(PROMPT_S * RATE) :] for one in others],
+        "noise": [np.random.default_rng(i).normal(0, 0.1, len(one)).astype(np.float32) for i, one in enumerate(made)],
+    }
     keys = {name: _keys([pitches(sound) for sound in sounds], voices) for name, sounds in heard.items()}
     pulses = {name: _pulses(sounds, voices) for name, sounds in heard.items()}
     tempi = {name: _tempi(sounds, voices) for name, sounds in heard.items()}
@@ -84,6 +94,7 @@ def continued(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling)
         "in_key": keys,
         "in_time": pulses,
         "tempo_kept": tempi,
+        "frechet_db2": {name: round(log_mel_frechet(sounds, ends["true"], RATE), 1) for name, sounds in ends.items()},
         "silent": sum(float(np.abs(one).max()) < 0.01 for one in made),
     }
 
@@ -129,11 +140,11 @@ def filled(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) ->
             apart[name].append(float(log_mel_distance(_row(sound), _row(true), RATE)))
     found = {name: _mean(np.array(values)) for name, values in apart.items()}
     gained = np.array(apart["left_alone"]) - np.array(apart["both_sides"])
-    return {**found, "both_sides_nearer_by": _mean(gained), **foretold(loaded, voices)}
+    return {**found, "both_sides_nearer_by": _mean(gained), "nats": foretold(loaded, voices)}
 
 
 def foretold(loaded: Loaded, voices: Sequence[Melody]) -> dict[str, Any]:
-    """Cross-entropy of the true codes of gaps, nats a token by codebook, with both sides and with the left alone."""
+    """Cross-entropy of the true codes of gaps, nats a token, with both sides and with the left alone."""
     first, last = (round(second * loaded.codec.frame_rate) for second in GAP)
     nats = {"both_sides": [], "left_alone": []}
     for voice in track(voices, "foretelling"):
@@ -144,12 +155,13 @@ def foretold(loaded: Loaded, voices: Sequence[Melody]) -> dict[str, Any]:
             with torch.no_grad():
                 losses = loaded.lm.evaluate(Batch.of([prompt], [gap]))
             nats[name].append((losses.nll_sums / losses.tokens).tolist())
-    by_book = {name: np.array(values) for name, values in nats.items()}
-    gained = by_book["left_alone"] - by_book["both_sides"]
-    return {
-        "nats": {name: [_mean(book) for book in values.T] for name, values in by_book.items()},
-        "nats_gained": [_mean(book) for book in gained.T],
+    halves = {"codebook 0": slice(1), "codebooks 1 to 3": slice(1, 4)}
+    found = {
+        books: {name: np.array(each)[:, span].mean(1) for name, each in nats.items()} for books, span in halves.items()
     }
+    for each in found.values():
+        each["gained"] = each["left_alone"] - each["both_sides"]
+    return {books: {name: _mean(values) for name, values in each.items()} for books, each in found.items()}
 
 
 def restyled(loaded: Loaded, voices: Sequence[Melody], sampling: TokenSampling) -> dict[str, Any]:
