@@ -155,13 +155,9 @@ def test_only_what_is_wanted_is_computed(norm_first: bool) -> None:
     assert torch.allclose(ours(x, positions=time, mask=prefix_mask(lens, 7), wanted=wanted), whole, atol=1e-5)
 
 
-@pytest.mark.parametrize("block", [2, 100])
 @pytest.mark.parametrize("masked", ["prefix", "keys", "causal", "all"])
 @pytest.mark.parametrize("queries", [1, 6])
-def test_attention_written_out_is_torchs(
-    masked: str, queries: int, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attention, "BLOCK", block)
+def test_attention_written_out_is_torchs(masked: str, queries: int) -> None:
     q, k, v = (torch.randn(2, 3, count, 8, requires_grad=True) for count in (queries, 6, 6))
     lens = torch.tensor([2, 3])
     mask = {
@@ -175,19 +171,19 @@ def test_attention_written_out_is_torchs(
     gradients = torch.autograd.grad(wanted, (q, k, v), towards)
     half = torch.zeros(2, queries, 24, dtype=torch.bfloat16)
     causal = masked == "causal" and queries == 6
-    sight = seen(half, None if causal else mask, causal, queries, 6)
-    assert len(sight.blocks) == (3 if block == 2 and queries == 6 and masked in ("prefix", "causal") else 1)
+    sight = seen(half, None if causal else mask, causal, queries)
+    assert sight.written
     found = attended(*(one.bfloat16() for one in (q, k, v)), sight)
     assert (found.float() - wanted).abs().max() < 0.03
     for one, other in zip(torch.autograd.grad(found, (q, k, v), towards.bfloat16()), gradients, strict=True):
         assert (one - other).abs().max() < 0.06
     with torch.no_grad():
-        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False, queries, 6)), wanted, atol=1e-5)
+        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False, queries)), wanted, atol=1e-5)
 
 
 def test_attention_too_large_to_write_out_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_MOST", 10)
     q, k, v = torch.randn(3, 1, 2, 4, 8).bfloat16()
-    sight = seen(q, None, True, 4, 4)
+    sight = seen(q, None, True, 4)
     wanted = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
     assert (attended(q, k, v, sight).float() - wanted.transpose(1, 2).flatten(2)).abs().max() < 0.03

@@ -219,12 +219,11 @@ class Transformer(nn.Module):
         """
         rotary = None if positions is None else angles(positions, self.head_dim, x)
         tokens, *before = x.shape[1], *self.layers[:-1]
-        keys = tokens + (0 if cache is None else cache.filled)
-        sight = seen(x, mask, causal, tokens, keys)
+        sight = seen(x, mask, causal, tokens)
         for index, layer in enumerate(before):
             x = layer(x, rotary, sight, cache, index, condition)
         if wanted is not None:
-            sight = seen(x, wanted.mask, False, wanted.count, keys)
+            sight = seen(x, wanted.mask, False, wanted.count)
         x = self.layers[-1](x, rotary, sight, cache, len(before), condition, wanted)
         if cache is not None:
             cache.advance(tokens)
