@@ -151,7 +151,7 @@ def test_only_what_is_wanted_is_computed(norm_first: bool) -> None:
     x, lens = torch.randn(2, 7, 32), torch.tensor([3])
     time = torch.arange(7).expand(2, -1)
     whole = ours(x, positions=time, mask=prefix_mask(lens, 7))[:, 3:]
-    wanted = Wanted(lambda x: x[:, 3:], 4, behind_mask(lens, 4, 7))
+    wanted = Wanted(lambda x: x[:, 3:], behind_mask(lens, 4, 7))
     assert torch.allclose(ours(x, positions=time, mask=prefix_mask(lens, 7), wanted=wanted), whole, atol=1e-5)
 
 
@@ -171,19 +171,19 @@ def test_attention_written_out_is_torchs(masked: str, queries: int) -> None:
     gradients = torch.autograd.grad(wanted, (q, k, v), towards)
     half = torch.zeros(2, queries, 24, dtype=torch.bfloat16)
     causal = masked == "causal" and queries == 6
-    sight = seen(half, None if causal else mask, causal, queries)
+    sight = seen(half, None if causal else mask, causal)
     assert sight.written
     found = attended(*(one.bfloat16() for one in (q, k, v)), sight)
     assert (found.float() - wanted).abs().max() < 0.03
     for one, other in zip(torch.autograd.grad(found, (q, k, v), towards.bfloat16()), gradients, strict=True):
         assert (one - other).abs().max() < 0.06
     with torch.no_grad():
-        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False, queries)), wanted, atol=1e-5)
+        assert torch.allclose(attended(q, k, v, seen(half.float(), mask, False)), wanted, atol=1e-5)
 
 
 def test_attention_too_large_to_write_out_goes_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attention, "_MOST", 10)
     q, k, v = torch.randn(3, 1, 2, 4, 8).bfloat16()
-    sight = seen(q, None, True, 4)
+    sight = seen(q[0], None, True)
     wanted = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
     assert (attended(q, k, v, sight).float() - wanted.transpose(1, 2).flatten(2)).abs().max() < 0.03

@@ -86,8 +86,8 @@ class Autoregressive(nn.Module):
         if not self.config.prepend_bos:
             hidden = self.ar_pass(x, positions, mask=mask)
             return torch.cat([self.ar_last(batch, hidden), packing.targets(hidden)], dim=1)
-        after = behind_mask(packing.prompt_lens, packing.target, packing.longest)
-        return self.ar_pass(x, positions, mask=mask, wanted=Wanted(packing.targets, packing.target, after))
+        after = behind_mask(packing.prompt_lens, fed.shape[1], packing.longest)
+        return self.ar_pass(x, positions, mask=mask, wanted=Wanted(packing.targets, after))
 
     def ar_pass(
         self,

@@ -39,18 +39,18 @@ def attended(q: Tensor, k: Tensor, v: Tensor, seen: Seen) -> Tensor:
     return found.transpose(1, 2).flatten(2)
 
 
-def seen(x: Tensor, mask: Tensor | None, causal: bool, tokens: int) -> Seen:
-    """What so many queries see.
+def seen(x: Tensor, mask: Tensor | None, causal: bool) -> Seen:
+    """What the queries of a pass see.
 
     Args:
-        x: what they are computed from: its device and its type count.
+        x: `(rows, tokens, width)`, what they are computed from.
         mask: as in `Seen`; None: everything, or where `causal` is set what is before.
     """
     dtype = product_dtype(x)
     if x.device.type != "cpu" or dtype != torch.bfloat16:
         return Seen(mask, causal)
     if causal:
-        place = torch.arange(tokens)
+        place = torch.arange(x.shape[1])
         mask = (place <= place[:, None])[None, None]
     return Seen(mask, False, True, _added(mask, dtype))
 

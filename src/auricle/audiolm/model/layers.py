@@ -29,8 +29,7 @@ THETA = 10_000.0
 class Wanted:
     """The tokens whose results are read: the last layer computes keys and values of the others, and nothing more."""
 
-    of: Callable[[Tensor], Tensor]  # (rows, tokens, ...) -> (rows, count, ...)
-    count: int
+    of: Callable[[Tensor], Tensor]  # (rows, tokens, ...) -> (rows, wanted, ...)
     mask: Tensor | None  # what they see, as `Transformer`'s
 
 
@@ -215,15 +214,15 @@ class Transformer(nn.Module):
             wanted: None: all tokens.
 
         Returns:
-            `(rows, tokens or count, width)`.
+            `(rows, tokens or wanted, width)`.
         """
         rotary = None if positions is None else angles(positions, self.head_dim, x)
         tokens, *before = x.shape[1], *self.layers[:-1]
-        sight = seen(x, mask, causal, tokens)
+        sight = seen(x, mask, causal)
         for index, layer in enumerate(before):
             x = layer(x, rotary, sight, cache, index, condition)
         if wanted is not None:
-            sight = seen(x, wanted.mask, False, wanted.count)
+            sight = seen(x, wanted.mask, False)
         x = self.layers[-1](x, rotary, sight, cache, len(before), condition, wanted)
         if cache is not None:
             cache.advance(tokens)

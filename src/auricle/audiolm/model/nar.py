@@ -78,7 +78,7 @@ class NonAutoregressive(nn.Module):
             positions=packing.packed(positions) if config.positions == "rotary" else None,
             mask=mask,
             condition=self.nar_stage_embeddings[codebook - 1].weight,
-            wanted=Wanted(packing.targets, packing.target, mask) if batch.prompt_frames else None,
+            wanted=Wanted(packing.targets, mask),
         )
 
     def nar_prompt(self, batch: Batch) -> Tensor:

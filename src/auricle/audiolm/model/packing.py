@@ -24,7 +24,7 @@ class Packing:
 
     def __init__(self, batch: Batch, target: int) -> None:
         prompt, more = batch.prompt_frames, target - batch.target_frames
-        self.target, self.longest = target, prompt + target
+        self.longest = prompt + target
         self.lens = batch.prompt_lens + batch.target_lens + more
         self.prompt_lens = batch.prompt_lens[:1]  # (rows,), or (1,) where all are alike
         self._prompt, self._into = prompt, None
