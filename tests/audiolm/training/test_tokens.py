@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import pytest
 
 from auricle.audiolm.training.settings import Data
@@ -40,8 +41,8 @@ def test_what_is_read(folder: Path) -> None:
     found = read(folder)
     assert (found.codec, found.size, found.codebooks, found.frame_rate) == ("toy", SIZE, BOOKS, 50.0)
     assert {split: len(items) for split, items in found.items.items()} == COUNTS
-    assert found.about == read(folder).about
-    assert found.about["train"][0] == 4
+    assert found.about() == read(folder).about()
+    assert found.about()["data"]["train"][0] == 4
     assert found.baselines().counts.sum() == BOOKS * sum(one.frames for one in found.items["train"])
 
 
@@ -50,7 +51,26 @@ def test_what_is_left_out_is_told(folder: Path) -> None:
     lengths = sorted(one.seconds for one in read(folder).items["train"])
     kept = read(folder, notes, filter_min_duration=lengths[1])
     assert notes[0].startswith("train: 1 of 4 items are left out: 1 shorter than ")
-    assert kept.about != read(folder).about
+    assert kept.about() != read(folder).about()
+
+
+def test_other_codes_of_the_same_lengths_are_told_apart(folder: Path) -> None:
+    before = read(folder).about()
+    with h5py.File(folder / "codes_train.h5", "r+") as file:
+        file["train-3"][5, 2] += 1
+    assert read(folder).about() != before
+
+
+def test_the_folder_may_be_moved(folder: Path, tmp_path: Path) -> None:
+    before = read(folder).about()
+    assert read(folder.rename(tmp_path / "moved")).about() == before
+
+
+def test_a_source_in_two_splits(folder: Path) -> None:
+    changed(folder, "train", source="fugue")
+    changed(folder, "test", source="fugue")
+    with pytest.raises(InputError, match=r"tokens has source 'fugue' in splits 'train' and 'test': put all clips"):
+        read(folder)
 
 
 def test_a_split_with_nothing_left(folder: Path) -> None:

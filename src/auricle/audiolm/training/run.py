@@ -83,10 +83,10 @@ def train(
             raise OptionError(
                 "optimizer is muon, whose steps need whole matrices, and FSDP shards them: use adamw, or DDP"
             )
-        plan = {**settings.fixed(), "processes": workers.count, "data": tokens.about}
         with ExitStack() as stack:
 
             def opened() -> None:
+                plan = {**settings.fixed(), **tokens.about(), "processes": workers.count}
                 stack.enter_context(open_run(run.out, plan))
 
             workers.agreed(opened)

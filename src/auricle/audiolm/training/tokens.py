@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ from auricle.audiolm.training.metrics import Baselines
 from auricle.audiolm.training.settings import Data
 from auricle.checkpoint import Checkpoint
 from auricle.errors import InputError, OptionError
+from auricle.jobs.folder import readable
 from auricle.jobs.parts import digest
+from auricle.jobs.splits import check_splits
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
@@ -38,13 +41,19 @@ class Tokens:
     codebooks: int
     frame_rate: float
 
-    @property
     def about(self) -> dict[str, Any]:
-        """What a run that goes on must find again: how many items of each split, and which."""
-        return {
-            split: [len(items), digest(*((one.id, one.frames, one.codebooks) for one in items))[:16]]
+        """What a run that goes on must find again; of each split how many items, and which. All files are read for it.
+
+        Raises:
+            InputError: a file can't be read.
+        """
+        files = {one.place.file for items in self.items.values() for one in items}
+        content = {file: _content(file) for file in files}
+        data = {
+            split: [len(items), digest(*((_what(one), content[one.place.file]) for one in items))[:16]]
             for split, items in self.items.items()
         }
+        return {"codec": self.codec, "codebook_size": self.size, "frame_rate": self.frame_rate, "data": data}
 
     def baselines(self) -> Baselines:
         """Fitted to the training items, or to some of them if they are many."""
@@ -63,7 +72,7 @@ def read_tokens(data: Data, codebooks: int, note: Callable[[str], None]) -> Toke
 
     Raises:
         InputError: a manifest or its files are missing, the codes are of another number of codebooks, or of two codecs,
-            or a split has no item of a duration that is allowed.
+            a split has no item of a duration that is allowed, or two splits share a source.
     """
     items: dict[str, list[Item]] = {}
     for split in SPLITS:
@@ -76,10 +85,23 @@ def read_tokens(data: Data, codebooks: int, note: Callable[[str], None]) -> Toke
             )
         if left_out is not None:
             note(f"{split}: {left_out}")
+    check_splits(((one.source, split) for split in SPLITS for one in items[split]), str(data.manifest_dir))
     every = [one for split in SPLITS for one in items[split]]
     codec = _the_only("codec", {one.codec for one in every}, data.manifest_dir) or UNNAMED
     rate = _the_only("frame rate", {one.frame_rate for one in every}, data.manifest_dir)
     return Tokens(items, codec, data.codebook_size or _size(codec), codebooks, rate)
+
+
+def _what(item: Item) -> tuple[object, ...]:
+    """All of an item but where its file lies: a folder may be moved."""
+    place = (item.place.kind, item.place.key, item.first, item.frames)
+    return item.id, item.codebooks, item.last, item.heard, *place
+
+
+def _content(file: Path) -> str:
+    """A hash of a file: codes are small, and training reads all of them anyway."""
+    with readable(file, f"file {file} of codes", "there is no file"), file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _the_only(what: str, found: set[Any], folder: Path) -> Any:
