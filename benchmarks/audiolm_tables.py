@@ -140,10 +140,21 @@ def train(result: dict[str, Any]) -> str:
     settings = result["settings"]
     bars = {"equal": ("clips of 8 s", "level"), "unequal": ("clips of 2 to 15 s, ours in buckets", "1.3 times")}
     rows = [
-        [label, f"{result[name]['auricle']:.1f}", f"{result[name]['plain']:.1f}", f"{result[name]['times']:.2f}", bar]
+        [
+            label,
+            f"{result[name]['auricle']:.1f}",
+            *(f"{result[name][peer]:.1f}: {result[name]['times'][peer]:.2f} times" for peer in ("decoder", "joined")),
+            bar,
+        ]
         for name, (label, bar) in bars.items()
     ]
-    head = ["seconds of sound a second", "`auricle train`", "`nn.TransformerDecoder`", "times", "the bar"]
+    head = [
+        "seconds of sound a second",
+        "`auricle train`",
+        "`nn.TransformerDecoder`, the prompt as its memory",
+        "`nn.TransformerEncoder` over prompt and target",
+        "the bar, beside the first",
+    ]
     note = (
         f"Both halves of a model {settings['width']} wide, {settings['layers']} + {settings['layers']} layers, AdamW, "
         f"products in bfloat16, {settings['seconds']:g} s a batch, {settings['threads']} threads of "

@@ -13,7 +13,8 @@ from auricle.audiolm.model import attention
 from auricle.audiolm.model.attention import attended, seen
 from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.cache import Cache
-from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, Wanted, angles, initialise, rotated
+from auricle.audiolm.model.heads import angles, laid_out
+from auricle.audiolm.model.layers import AdaptiveNorm, SinePosition, Transformer, Wanted, initialise
 from auricle.audiolm.model.masks import behind_mask, key_mask, prefix_mask
 from auricle.audiolm.model.packing import Packing
 from auricle.audiolm.model.prompt import Prompt
@@ -62,13 +63,30 @@ def test_rotary_products_depend_on_the_distance_alone() -> None:
     x = torch.randn(1, 1, 2, 1, 16)
 
     def product(query: int, key: int) -> float:
-        q = rotated(x, *angles(torch.tensor([[query]]), 16, x))[0, 0, 0, 0]
-        k = rotated(x, *angles(torch.tensor([[key]]), 16, x))[0, 0, 1, 0]
-        return float(q @ k)
+        q = laid_out(x, angles(torch.tensor([[query]]), 16, x), turned=2)[0]
+        k = laid_out(x, angles(torch.tensor([[key]]), 16, x), turned=2)[1]
+        return float(q[0, 0, 0] @ k[0, 0, 0])
 
     assert math.isclose(product(7, 3), product(107, 103), abs_tol=1e-4)
     assert len({round(product(7, key), 2) for key in range(7)}) > 3
     assert math.isclose(product(5, 5), float(x[0, 0, 0, 0] @ x[0, 0, 1, 0]), abs_tol=1e-5)
+
+
+def test_turned_as_complex_numbers_there_and_back() -> None:
+    """Pairs (i, i + half) are complex numbers, multiplied by e^(i angle); what isn't to turn is as it was."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 3, 4, 8, dtype=torch.float64, requires_grad=True)
+    positions = torch.randint(0, 50, (2, 5))
+    rotary = tuple(part.double() for part in angles(positions, 8, torch.empty(0)))
+    found = laid_out(x, rotary, turned=2)  # type: ignore[arg-type]
+    turns = torch.polar(torch.ones(2, 5, 1, 4).double(), torch.atan2(rotary[1], rotary[0]))
+    for number, part in enumerate(found):
+        true = x[:, :, number].detach()
+        if number < 2:
+            turned = torch.complex(true[..., :4].contiguous(), true[..., 4:].contiguous()) * turns
+            true = torch.cat([turned.real, turned.imag], dim=-1)
+        assert torch.allclose(part, true.transpose(1, 2), atol=1e-6)
+    assert torch.autograd.gradcheck(lambda one: laid_out(one, rotary, turned=2), (x,))  # type: ignore[arg-type]
 
 
 def test_sine_positions() -> None:

@@ -14,7 +14,7 @@ from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.cache import Cache
 from auricle.audiolm.model.config import AudioLMConfig
 from auricle.audiolm.model.delay import delayed
-from auricle.audiolm.model.layers import SinePosition, Table, Transformer, Wanted, prenet, product_of, summed
+from auricle.audiolm.model.layers import SinePosition, Table, Transformer, Wanted, linear, prenet, product_of, summed
 from auricle.audiolm.model.losses import Score, score
 from auricle.audiolm.model.masks import behind_mask, prefix_mask
 from auricle.audiolm.model.packing import Packing
@@ -140,8 +140,8 @@ class Autoregressive(nn.Module):
         """`(..., width)` -> `(..., size)` of a stream's codes, and of the end where the model knows one."""
         if stream:
             return product_of(hidden, self.ar_delay_predict_layers[str(stream)])
-        logits = product_of(hidden, self.ar_predict_layer)
-        return logits if self.config.predict_end else logits[..., : self.config.codebook_size]
+        weight = self.ar_predict_layer.weight
+        return linear(hidden, weight if self.config.predict_end else weight[: self.config.codebook_size])
 
     def _ar_prompt_tables(self) -> list[nn.Module]:
         targets = [self.ar_audio_embedding, *self.ar_delay_embeddings.values()]

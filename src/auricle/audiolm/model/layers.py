@@ -16,13 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from auricle.audiolm.model.attention import Seen, attended, product_dtype, seen
+from auricle.audiolm.model.attention import Seen, attended, seen
 from auricle.audiolm.model.cache import Cache
+from auricle.audiolm.model.heads import THETA, Rotary, angles, laid_out
 from auricle.layers.linear import product
-
-Rotary = tuple[Tensor, Tensor]  # cosines and sines, each (rows or 1, tokens, 1, 1, head_dim / 2)
-
-THETA = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -128,17 +125,25 @@ class Attention(nn.Module):
         Args:
             index: whose keys and values the cache is to take and give.
         """
-        rows, tokens, width = x.shape
-        qkv = linear(x, self.in_proj_weight, self.in_proj_bias).view(rows, tokens, 3, self.heads, width // self.heads)
-        if rotary is None:
-            q, k, v = qkv.unbind(2)
-        else:
-            q, k = rotated(qkv[:, :, :2], *rotary).unbind(2)
-            v = qkv[:, :, 2]
-        q, k, v = (one.transpose(1, 2) for one in (q if wanted is None else wanted.of(q), k, v))
+        q, k, v = self._projected(x, rotary) if wanted is None else self._projected_apart(x, rotary, wanted)
         if cache is not None:
             k, v = cache.extended(index, k, v)
         return linear(attended(q, k, v, sight), self.out_proj.weight, self.out_proj.bias)
+
+    def _projected(self, x: Tensor, rotary: Rotary | None) -> tuple[Tensor, ...]:
+        return laid_out(self._parts(x, slice(None)), rotary, turned=2)
+
+    def _projected_apart(self, x: Tensor, rotary: Rotary | None, wanted: Wanted) -> tuple[Tensor, ...]:
+        """Queries of those wanted alone."""
+        width = x.shape[2]
+        asking = None if rotary is None else (wanted.of(rotary[0]), wanted.of(rotary[1]))
+        queries = laid_out(self._parts(wanted.of(x), slice(width)), asking, turned=1)
+        return *queries, *laid_out(self._parts(x, slice(width, None)), rotary, turned=1)
+
+    def _parts(self, x: Tensor, rows: slice) -> Tensor:
+        """By rows of the projection: `(rows, tokens, parts, heads, head_dim)`."""
+        made = linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return made.view(*x.shape[:2], -1, self.heads, x.shape[2] // self.heads)
 
 
 class Layer(nn.Module):
@@ -227,20 +232,6 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.advance(tokens)
         return x if self.norm is None else normed(self.norm, x, condition)
-
-
-def angles(positions: Tensor, head_dim: int, like: Tensor) -> Rotary:
-    """Cosines and sines for `rotated`, computed in float32 and rounded to what the products will be in."""
-    steps = torch.arange(0, head_dim, 2, device=positions.device, dtype=torch.float32)
-    turned = (positions[..., None].float() * THETA ** (-steps / head_dim))[:, :, None, None]
-    dtype = product_dtype(like)
-    return turned.cos().to(dtype), turned.sin().to(dtype)
-
-
-def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turns pairs (i, i + half) of `(rows, tokens, 2, heads, head_dim)`."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
 
 
 def prenet(width: int) -> nn.Sequential:
