@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auricle.errors import AuricleError, InputError
@@ -78,6 +78,8 @@ def readable(path: Path, called: str, absent: str) -> Iterator[None]:
 def locked(out: Path) -> Iterator[None]:
     """Makes the folder and keeps a second run out of it for as long as this one goes on.
 
+    Of a run that wrote nothing, as one that is refused, no new folder stays.
+
     Raises:
         InputError: another run is in it, or it can't be made.
     """
@@ -85,16 +87,29 @@ def locked(out: Path) -> Iterator[None]:
         import fcntl
     except ImportError:  # not a POSIX system: two runs into one folder aren't told apart
         fcntl = None  # type: ignore[assignment]
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     with told_when_full(out, "nothing is written"):
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("w")
-    with file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
-        yield
+    try:
+        with file:
+            try:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
+            yield
+    finally:
+        if new and out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
+            _removed(out, new)
+
+
+def _removed(out: Path, new: Sequence[Path]) -> None:
+    """Takes back what `locked` made, as far as nobody has begun to use it since."""
+    with suppress(OSError):
+        (out / LOCK).unlink()
+        for folder in new:
+            folder.rmdir()
 
 
 def refuse_others(out: Path, plan: str, own: Collection[str] = ()) -> None:

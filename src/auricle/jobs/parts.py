@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from auricle.errors import InputError
-from auricle.jobs.folder import locked, refuse_others, replaced, told_when_full
+from auricle.jobs.folder import LOCK, locked, refuse_others, replaced, told_when_full
 
 PLAN, PARTS = "plan.json", "parts"
 
@@ -62,7 +62,11 @@ def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
                 f"{out} was begun with {name} {_shown(kept.get(name))}, and not {_shown(wanted.get(name))}: "
                 "name another folder, or ask for what it has"
             )
-        yield Job(out)
+        try:
+            yield Job(out)
+        finally:
+            if {path.name for path in out.iterdir()} <= {LOCK, PLAN}:  # nothing came of it, as of a refused one
+                (out / PLAN).unlink(missing_ok=True)
 
 
 def read_plan(out: Path) -> dict[str, Any] | None:
@@ -72,11 +76,13 @@ def read_plan(out: Path) -> dict[str, Any] | None:
         InputError: it can't be read.
     """
     try:
-        found: dict[str, Any] = json.loads((out / PLAN).read_text(encoding="utf-8"))
+        found = json.loads((out / PLAN).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise InputError(f"{out / PLAN} is damaged ({error}): name another folder") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{out / PLAN} is damaged (it is no JSON object): name another folder")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,26 @@ class TestStarting:
         assert done.best_loss is not None
         assert done.best_loss < 2.4
 
+    def test_a_stage_2_that_does_not_fit_leaves_stage_1_alone(self, tokens: Path, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        train(settings(tokens, out, train_stage=1, num_epochs=1))
+        with pytest.raises(OptionError, match="is a model with decoder_dim 32, and not 64"):
+            train(settings(tokens, out, train_stage=2, start_epoch=2, decoder_dim=64))
+        assert not (out / "stage-1").exists()
+        assert train(settings(tokens, out, train_stage=1, num_epochs=1)).resumed_from == 5
+
+    def test_a_checkpoint_of_another_model(self, tokens: Path, whole: Path, tmp_path: Path) -> None:
+        out = Path(shutil.copytree(whole, tmp_path / "run"))
+        plan = json.loads((out / "plan.json").read_text())
+        (out / "plan.json").write_text(json.dumps({**plan, "decoder_dim": 64}))
+        state = torch.load(out / "checkpoint" / "state.pt")
+        state["place"]["finished"] = False
+        torch.save(state, out / "checkpoint" / "state.pt")
+        with pytest.raises(CheckpointError, match=r"the checkpoint in .*run is of another model \(lm\."):
+            train(settings(tokens, out, num_epochs=3, decoder_dim=64))
+
     def test_a_later_epoch_needs_something_to_start_from(self, tokens: Path, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"start_epoch is 3, and .* has neither epoch-2.pt nor a run of stage 1"):
+        with pytest.raises(InputError, match=r"start_epoch is 3, and .* has neither epoch-2.pt nor a model of stage 1"):
             train(settings(tokens, tmp_path / "run", start_epoch=3, num_epochs=3))
 
     def test_a_checkpoint_of_other_codebooks(self, tokens: Path, whole: Path, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from auricle.audiolm.training.log import LOG, TENSORBOARD
-from auricle.errors import CheckpointError, InputError
+from auricle.audiolm.training.place import Place
+from auricle.errors import AuricleError, CheckpointError, InputError
 from auricle.jobs.folder import locked, refuse_others, replaced, replacing, synced, told_when_full
 from auricle.jobs.parts import PLAN, read_plan
 
@@ -29,29 +30,50 @@ STATE, BEST, RESULT, PICTURE = "checkpoint/state.pt", "best", "result.json", "lo
 STAGE_1 = "stage-1"
 OLD, NEW = ".best.old", ".best.part"
 OF_A_RUN = (BEST, OLD, NEW, LOG, TENSORBOARD, PICTURE, RESULT, "checkpoint")
+OF_A_STATE = {"place", "window", "model", "optimizer"}
+SHOWN = 100  # characters of what torch says of a damaged file
 
 
 class RunFolder:
-    """Where a run writes, while it is locked: `with open_run(out, plan) as folder`."""
+    """Where a run writes, while it is locked: `with open_run(out, plan) as folder`.
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    Args:
+        begun: whether it has come to a checkpoint.
+        follows: whether a run of stage 1 is in it that this one, of stage 2, goes on from.
+    """
+
+    def __init__(self, out: Path, plan: Mapping[str, Any], *, begun: bool, follows: bool = False) -> None:
+        self.out, self._plan, self._begun, self._follows = out, plan, begun, follows
         self.best, self.picture = out / BEST, out / PICTURE
+
+    def begin(self) -> None:
+        """Makes the folder this run's, once nothing refuses it any more: puts stage 1 aside and writes the plan."""
+        if self._follows:
+            _put_aside(self.out)
+        if not self._begun:
+            replaced(self.out / PLAN, (json.dumps(self._plan, indent=1) + "\n").encode())
 
     def state(self) -> dict[str, Any] | None:
         """The last checkpoint; None before the first.
 
         Raises:
-            CheckpointError: it is damaged.
+            CheckpointError: it is damaged or none of a run's, or the best model that it tells of is gone.
         """
-        path = self.out / STATE
-        if not path.exists():
+        if not self._begun:
             return None
+        path = self.out / STATE
+        again = f"remove {path.parent} to begin anew, or train into another folder with init {self.best}"
         try:
             found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever a wrong byte leads it to
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise CheckpointError(f"{path} is damaged ({first}): train into another folder, with --init") from None
+            reason = " ".join(str(error).split())[:SHOWN] or type(error).__name__
+            raise CheckpointError(f"{path} is damaged ({reason}): {again}") from None
+        if not _is_state(found):
+            raise CheckpointError(f"{path} is no checkpoint of auricle train: {again}")
+        if found["place"]["best_step"] and not self.best.exists():
+            raise CheckpointError(
+                f"{self.best}, the best model so far, is gone: put it back, or remove {path.parent} to begin anew"
+            )
         return found
 
     def keep_state(self, state: Mapping[str, Any]) -> None:
@@ -65,7 +87,12 @@ class RunFolder:
         """Puts a model where the best one was; `write` fills a folder that isn't there yet."""
         new, old = self.out / NEW, self.out / OLD
         shutil.rmtree(new, ignore_errors=True)
-        write(new)
+        try:
+            write(new)
+        except AuricleError as error:
+            shutil.rmtree(new, ignore_errors=True)
+            # Whoever holds the folder tells of a full disk by its name, and not by that of what is hidden in it.
+            raise error.__cause__ if isinstance(error.__cause__, OSError) else error from None
         shutil.rmtree(old, ignore_errors=True)
         if self.best.exists():
             self.best.rename(old)
@@ -80,15 +107,32 @@ class RunFolder:
         shutil.rmtree(self.out / NEW, ignore_errors=True)
 
     def result(self) -> dict[str, Any] | None:
-        """What a finished run came to."""
+        """What a finished run came to; None where it isn't measured yet.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
         path = self.out / RESULT
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        if not path.exists():
+            return None
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            columns = [found["test"][name] for name in ("items", "cross_entropy", "perplexity", "top1", "top10")]
+            columns += [found["test"]["baselines"][name]["cross_entropy"] for name in ("unigram", "copy_last")]
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{path} is damaged ({type(error).__name__}: {error}): remove it, and the same command measures anew"
+            ) from None
+        return found
 
     def keep_result(self, result: Mapping[str, Any]) -> None:
         replaced(self.out / RESULT, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
 
-    def start(self, start_epoch: int) -> str | None:
+    def start(self, start_epoch: int, note: Callable[[str], None]) -> str | None:
         """The model that a run which starts in a later epoch goes on from, where the folder has one.
+
+        Args:
+            note: called where that model is of a run which isn't finished.
 
         Raises:
             InputError: it has none.
@@ -96,20 +140,29 @@ class RunFolder:
         if start_epoch == 1:
             return None
         seed = self.out / f"epoch-{start_epoch - 1}.pt"  # as the seed's trainer leaves them
-        for path in (seed, self.out / STAGE_1 / BEST):
-            if path.exists():
-                return str(path)
-        raise InputError(
-            f"start_epoch is {start_epoch}, and {self.out} has neither {seed.name} nor a run of stage 1 to start from: "
-            "name a model with init"
-        )
+        before = [self.out] * self._follows + [self.out / STAGE_1]
+        found = next((path for path in (seed, *(one / BEST for one in before)) if path.exists()), None)
+        if found is None:
+            raise InputError(
+                f"start_epoch is {start_epoch}, and {self.out} has neither {seed.name} nor a model of stage 1 to start "
+                "from: name a model with init"
+            )
+        if found != seed and not any((one / RESULT).exists() for one in before):
+            note(f"stage 1 is not finished: stage 2 starts from its best model so far, {found}")
+        return str(found)
+
+
+def _is_state(found: Any) -> bool:
+    if not isinstance(found, dict) or not found.keys() >= OF_A_STATE or not isinstance(found["place"], dict):
+        return False
+    return found["place"].keys() == Place(1).record().keys()
 
 
 @contextmanager
 def open_run(out: Path, plan: Mapping[str, Any]) -> Iterator[RunFolder]:
     """Makes the folder, or goes on with one that has the same plan; keeps other runs out meanwhile.
 
-    A plan of stage 2 that starts in a later epoch may follow one of stage 1, which is put aside.
+    A plan of stage 2 that starts in a later epoch may follow one of stage 1. Nothing is changed before `begin`.
 
     Raises:
         InputError: the folder was begun with another plan, holds other files, can't be written to, or another run is
@@ -120,23 +173,38 @@ def open_run(out: Path, plan: Mapping[str, Any]) -> Iterator[RunFolder]:
     with told_when_full(out, "the last checkpoint stays"), locked(out):
         kept = read_plan(out)
         begun = (out / STATE).exists()  # a run that never came to a checkpoint binds nobody
-        if begun and kept is not None and _follows(wanted, kept):
-            _put_aside(out)
-            begun, kept = False, None
+        follows = begun and kept is not None and _follows(wanted, kept)
+        _check_stage_1(out, wanted, follows)
         if kept is None:
-            seeds = [path.name for path in out.glob("*.pt")] if wanted["start_epoch"] > 1 else []
-            refuse_others(out, PLAN, (STAGE_1, *seeds))
-        elif begun:
+            _refuse_without_plan(out, wanted)
+        elif begun and not follows:
             _refuse_another(out, kept, wanted)
-        if not begun:
-            replaced(out / PLAN, (json.dumps(wanted, indent=1) + "\n").encode())
-        folder = RunFolder(out)
+        folder = RunFolder(out, wanted, begun=begun and not follows, follows=follows)
         folder.recover()
         yield folder
 
 
 def _follows(wanted: Mapping[str, Any], kept: Mapping[str, Any]) -> bool:
     return kept.get("train_stage") == 1 and wanted["train_stage"] == 2 and wanted["start_epoch"] > 1
+
+
+def _check_stage_1(out: Path, wanted: Mapping[str, Any], follows: bool) -> None:
+    """Before a second run of stage 1 would come to lie where one is."""
+    aside = out / STAGE_1
+    if (follows and (aside / PLAN).exists()) or (wanted["train_stage"] == 1 and aside.exists()):
+        raise InputError(
+            f"{aside} holds a run of stage 1 already: train stage 2 of it, name another folder, or move it elsewhere"
+        )
+
+
+def _refuse_without_plan(out: Path, wanted: Mapping[str, Any]) -> None:
+    if (out / STATE).exists():
+        raise InputError(
+            f"{out} holds a run without its {PLAN}: put that back, or name another folder; init {out / BEST} starts "
+            "from its model"
+        )
+    seeds = [path.name for path in out.glob("*.pt")] if wanted["start_epoch"] > 1 else []
+    refuse_others(out, PLAN, (STAGE_1, *seeds))
 
 
 def _put_aside(out: Path) -> None:

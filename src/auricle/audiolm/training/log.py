@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from auricle.errors import CheckpointError
 from auricle.jobs.extras import needed
 from auricle.jobs.folder import replaced
 
@@ -73,13 +74,29 @@ def check_tensorboard() -> None:
 
 
 def read_log(folder: Path, step: int | None = None) -> list[dict[str, Any]]:
-    """The records of a run's log up to a step; none where there is no log. A last line that a kill cut is left out."""
+    """The records of a run's log up to a step; none where there is no log. A last line that a kill cut is left out.
+
+    Raises:
+        CheckpointError: another line is damaged.
+    """
+    path = folder / LOG
     try:
-        lines = (folder / LOG).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    records = [json.loads(line) for line in lines if line.endswith("\n")]
+    records = [_record(line, number, path) for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
     return [one for one in records if step is None or one["step"] <= step]
+
+
+def _record(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)
+        found["kind"], found["step"] + 0
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}, line {number}, is damaged ({error}): remove the line, or the file, and the run goes on"
+        ) from None
+    return found
 
 
 def _line(record: dict[str, Any]) -> str:

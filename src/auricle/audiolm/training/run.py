@@ -12,19 +12,19 @@ from typing import Any
 import torch
 
 from auricle.audiolm.model.config import AudioLMConfig
-from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.weights import save
 from auricle.audiolm.training.evaluate import evaluate
 from auricle.audiolm.training.folder import RunFolder, open_run
 from auricle.audiolm.training.log import Log, check_tensorboard
 from auricle.audiolm.training.loop import Ending, Keeping, Loop, Saying, steps_of
+from auricle.audiolm.training.memory import hold_memory
 from auricle.audiolm.training.metrics import Baselines
 from auricle.audiolm.training.objective import Objective, frozen, optimizer_of
 from auricle.audiolm.training.picture import check_drawing, draw_losses
 from auricle.audiolm.training.place import Place, Window
 from auricle.audiolm.training.result import tested
 from auricle.audiolm.training.settings import Settings
-from auricle.audiolm.training.starting import begun
+from auricle.audiolm.training.starting import begun, check_weights, rebuilt
 from auricle.audiolm.training.stopping import Stop
 from auricle.audiolm.training.tokens import TRAIN, VALIDATION, Measured, Tokens, read_tokens, training_batches
 from auricle.audiolm.training.workers import Workers
@@ -74,6 +74,8 @@ def train(
     if run.tensorboard:
         check_tensorboard()
     workers = Workers(run.device, unused=True)
+    if workers.device.type == "cpu":
+        hold_memory()
     try:
         if run.threads is not None:
             torch.set_num_threads(run.threads)
@@ -85,12 +87,12 @@ def train(
             )
         with ExitStack() as stack:
 
-            def opened() -> None:
+            def opened() -> RunFolder:
                 plan = {**settings.fixed(), **tokens.about(), "processes": workers.count}
-                stack.enter_context(open_run(run.out, plan))
+                return stack.enter_context(open_run(run.out, plan))
 
-            workers.agreed(opened)
-            return _Run(settings, workers, tokens, say if workers.main else _quiet, talk).outcome()
+            folder = workers.agreed(opened)
+            return _Run(settings, workers, tokens, folder, say if workers.main else _quiet, talk).outcome()
     finally:
         workers.close()
 
@@ -103,11 +105,11 @@ class _Run:
         settings: Settings,
         workers: Workers,
         tokens: Tokens,
+        folder: RunFolder,
         say: Saying,
         note: Callable[[str], None],
     ) -> None:
-        self._settings, self._workers, self._tokens = settings, workers, tokens
-        self._folder = RunFolder(settings.run.out)
+        self._settings, self._workers, self._tokens, self._folder = settings, workers, tokens, folder
         self._say, self._note = say, note
         self._config = AudioLMConfig(
             **settings.architecture.fields(),
@@ -147,11 +149,15 @@ class _Run:
         """Builds what is trained, as it was left, and runs the loop."""
         settings, workers = self._settings, self._workers
         optimising = settings.optimising
-        init = None if state is not None else settings.run.init or self._folder.start(optimising.start_epoch)
-        lm = begun(self._config, optimising.seed, init, self._note)
+        init = settings.run.init
+        if state is None and init is None:
+            init = self._folder.start(optimising.start_epoch, self._note)
+        lm = begun(self._config, optimising.seed, init if state is None else None, self._note)
         frozen(lm, optimising.train_stage)
         objective = Objective(lm, optimising.train_stage, bf16=optimising.dtype == "bf16")
         objective.to(workers.device)
+        if state is not None:
+            check_weights(state["model"], objective, self._folder.out)
         model, optimizer = workers.prepared(
             objective, optimizer_of(objective, optimising.optimizer, optimising.base_lr, optimising.weight_decay)
         )
@@ -159,7 +165,9 @@ class _Run:
         if state is not None:
             workers.restore(model, optimizer, state["model"], state["optimizer"])
             window.restore(state["window"])
+        workers.summed([0.0])  # none of them reads what stage 1 left any more
         if workers.main:
+            self._folder.begin()
             self._log = Log(self._folder.out, place.step, tensorboard=settings.run.tensorboard)
         del state
         with Stop(settings.run.minutes) as stop:
@@ -191,7 +199,7 @@ class _Run:
             place.best, place.best_step = found.loss, place.step
             weights = self._workers.weights(model)
             if self._workers.main:
-                self._folder.keep_best(lambda path: save(_rebuilt(self._config, weights), path))
+                self._folder.keep_best(lambda path: save(rebuilt(self._config, weights), path))
         epoch = place.epoch - (place.batch == 0)  # the one that this step was of
         self._logged({"kind": "validation", "step": place.step, "epoch": epoch, **found.record(), "best": better})
         if self._log is not None:
@@ -231,14 +239,6 @@ class _Run:
         if self._fitted is None:
             self._fitted = self._tokens.baselines()
         return self._fitted
-
-
-def _rebuilt(config: AudioLMConfig, weights: dict[str, Any]) -> AudioLM:
-    """A model around weights that may come from several processes."""
-    with torch.device("meta"):
-        model = AudioLM.of(config)
-    model.load_state_dict({name.removeprefix("lm."): one for name, one in weights.items()}, assign=True)
-    return model
 
 
 def _silent(message: str) -> None:

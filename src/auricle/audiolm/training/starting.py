@@ -1,16 +1,17 @@
-"""The model that a run begins with: random, of a folder, or of one of the seed's checkpoints."""
+"""The model that a run begins with: random, of a folder, or of one of the seed's checkpoints; and as it was left."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from auricle.audiolm.model.config import AudioLMConfig
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.weights import load, load_seed
-from auricle.errors import OptionError
+from auricle.errors import CheckpointError, OptionError
 from auricle.hub import ModelName, find
 
 FREE = ("dropout", "predict_end", "max_frames")  # what may differ between a model and the one that starts from it
@@ -49,4 +50,28 @@ def begun(config: AudioLMConfig, seed: int, init: str | None, note: Callable[[st
                 f"init {init} is a model with {FLAGS.get(name, name)} {other}, and not {value}: ask for what it has"
             )
     model.load_state_dict(found.state_dict())
+    return model
+
+
+def check_weights(weights: Mapping[str, Tensor], model: nn.Module, out: Path) -> None:
+    """Whether a checkpoint's weights are of the model that goes on.
+
+    Raises:
+        CheckpointError: they aren't.
+    """
+    wanted = {name: tuple(one.shape) for name, one in model.state_dict().items()}
+    given = {name: tuple(one.shape) for name, one in weights.items()}
+    if wanted != given:
+        name = next(name for name in {**wanted, **given} if wanted.get(name) != given.get(name))
+        raise CheckpointError(
+            f"the checkpoint in {out} is of another model ({name} is {given.get(name)}, and not {wanted.get(name)}): "
+            "put its own back, or train into another folder"
+        )
+
+
+def rebuilt(config: AudioLMConfig, weights: Mapping[str, Tensor]) -> AudioLM:
+    """A model around an `Objective`'s weights, which may come from several processes."""
+    with torch.device("meta"):
+        model = AudioLM.of(config)
+    model.load_state_dict({name.removeprefix("lm."): one for name, one in weights.items()}, assign=True)
     return model
