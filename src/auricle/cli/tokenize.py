@@ -91,7 +91,7 @@ def tokenize_command(
     shares = None if splits is None else parse_splits(splits)
     limits = Limits(reading.max_seconds, reading.max_bytes)
     settings = Settings(codec, clip, shard, work.device, limits)
-    sounds = gather(paths, source=source, splits=shares, without=out)
+    sounds = gather(paths, source=source, splits=shares, without=out, note=show.note)
     try:
         with show.progress(f"tokenizing {len(sounds)} sounds") as progress:
             done = tokenize(sounds, out, settings, workers=work.workers, cluster=work.cluster, progress=progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,21 +14,47 @@ from auricle.sound.extensions import EXTENSIONS
 SAMPLED_BYTES = 4096  # of a file, at three places: what tells it from another of its size
 
 
-def sounds_in(folder: Path, without: str | Path | None = None) -> Iterator[Path]:
+def sounds_in(
+    folder: Path, without: str | Path | None = None, left_out: Callable[[str, Path], None] = lambda why, path: None
+) -> Iterator[Path]:
     """Files with a sound's extension, however deep; no hidden ones, no pipes, none of the folder `without`.
 
+    Args:
+        left_out: called with why something in the folder isn't given, and with its path.
+
     Raises:
-        InputError: the name of one is no UTF-8.
+        InputError: the name of one is no UTF-8, or a folder in it can't be read.
     """
-    left_out = None if without is None else Path(without).resolve()
-    for name, folders, files in os.walk(folder):
-        if left_out is not None:
-            folders[:] = [inner for inner in folders if Path(name, inner).resolve() != left_out]
+    written = None if without is None else Path(without).resolve()
+    for name, folders, files in os.walk(folder, onerror=_unreadable):
+        if written is not None:
+            folders[:] = [inner for inner in folders if Path(name, inner).resolve() != written]
+        for inner in folders:
+            if Path(name, inner).is_symlink():
+                left_out("behind a link to a folder", Path(name, inner))
         for file in files:
             path = Path(name, file)
-            if path.suffix.lower().removeprefix(".") in EXTENSIONS and not file.startswith(".") and path.is_file():
-                check_name(path)
-                yield path
+            if why := _why_not(path):
+                left_out(why, path)
+                continue
+            check_name(path)
+            yield path
+
+
+def _why_not(path: Path) -> str | None:
+    if path.suffix.lower().removeprefix(".") not in EXTENSIONS:
+        return "without a sound's extension"
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_file():
+        return None
+    return "no regular file" if path.exists() else "behind a link to nothing"
+
+
+def _unreadable(error: OSError) -> None:
+    raise InputError(
+        f"folder {error.filename} can't be read ({error.strerror}): make it readable, or name those beside it"
+    ) from None
 
 
 def check_name(path: Path) -> None:

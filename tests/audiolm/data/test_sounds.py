@@ -79,6 +79,14 @@ def test_sources_stay_together_and_splits_are_the_same_for_ever(tmp_path: Path) 
     ("make", "options", "error", "message"),
     [
         (lambda at: [], {}, InputError, "no sound given"),
+        (lambda at: [""], {}, InputError, "a path is empty"),
+        (lambda at: [at / "a" / "x.wav"] * 2, {}, InputError, "'x' is given twice, from .*x.wav: name each sound once"),
+        (
+            lambda at: [at / "both"],
+            {},
+            InputError,
+            r"two sounds are called 'x', .*x.mp3 and .*x.wav \(and 1 more like them\): leave one out",
+        ),
         (lambda at: [at / "nowhere"], {}, SoundError, "there is no file or folder .*nowhere; check the path"),
         (lambda at: [at / "empty"], {}, SoundError, "folder .*empty has no sound in it"),
         (
@@ -103,10 +111,46 @@ def test_what_cant_be_used_says_why(
 ) -> None:
     sound(tmp_path / "a" / "x.wav")
     sound(tmp_path / "b" / "x.wav")
+    for name in ("x.wav", "x.mp3", "y.wav", "y.mp3"):
+        sound(tmp_path / "both" / name)
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.jsonl").write_text('{"path": "x.wav"}\n')
     with pytest.raises(error, match=message):
         gather(make(tmp_path), **options)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes")
+def test_what_is_left_out_of_a_folder_is_told(folder: Path) -> None:
+    sound(folder / ".hidden.wav")
+    (folder / "loop").symlink_to(folder / "bach")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "bach" / "cover.jpg").write_bytes(b"")
+    notes = list[str]()
+    assert len(gather([folder], note=notes.append)) == 5
+    (said,) = notes
+    for words in (
+        f"left out of {folder}: ",
+        f"2 without a sound's extension ({folder}/bach/cover.jpg, ...)",
+        f"1 hidden ({folder}/.hidden.wav)",
+        f"1 behind a link to a folder ({folder}/loop)",
+        f"1 behind a link to nothing ({folder}/gone.wav)",
+        f"1 no regular file ({folder}/pipe.wav)",
+    ):
+        assert words in said
+
+
+def test_a_folder_that_cant_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refused(path: str) -> Any:
+        if str(path).endswith("bach"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(InputError, match=r"folder .*bach can't be read \(Permission denied\): make it readable"):
+        gather([folder])
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are UTF-16 there")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -69,6 +69,7 @@ def gather(
     source: str | None = None,
     splits: Mapping[str, float] | None = None,
     without: str | Path | None = None,
+    note: Callable[[str], None] = lambda message: None,
 ) -> list[Sound]:
     """The sounds that files, folders and lhotse's manifests name, by split and source.
 
@@ -80,6 +81,7 @@ def gather(
             each file is a source of its own, and a cut's is its recording.
         splits: shares by name; `SHARES` unless given. Sources without a split are assigned to them by a hash.
         without: a folder whose sounds are left out: the one that is written to.
+        note: called with what of a folder is left out.
 
     Raises:
         InputError: nothing is named, something isn't there, two sounds have one id, or a source is in two splits.
@@ -87,7 +89,9 @@ def gather(
     """
     if unknown := sorted((splits or {}).keys() - SHARES.keys()):
         raise OptionError(f"splits has {unknown[0]!r}; training reads {', '.join(SHARES)}")
-    found = [sound for path in paths for sound in _named(Path(path), without)]
+    if "" in paths:
+        raise InputError("a path is empty: name a sound, a folder or a manifest of lhotse's; . is the current folder")
+    found = [sound for path in paths for sound in _named(Path(path), without, note)]
     if not found:
         raise InputError("no sound given: name files, folders or manifests of lhotse's")
     if splits is not None and all(sound.split for sound in found):
@@ -104,7 +108,7 @@ def gather(
     return sorted(found, key=lambda sound: (order.index(sound.split or ""), sound.source, sound.id))
 
 
-def _named(path: Path, without: str | Path | None) -> Iterator[Sound]:
+def _named(path: Path, without: str | Path | None, note: Callable[[str], None]) -> Iterator[Sound]:
     if not path.is_dir():
         if not path.exists():
             raise SoundError(f"there is no file or folder {path}; check the path")
@@ -114,7 +118,10 @@ def _named(path: Path, without: str | Path | None) -> Iterator[Sound]:
         for manifest in manifests:
             yield from _of_manifest(manifest)
     else:
-        files = sorted(sounds_in(path, without))
+        others: dict[str, list[Path]] = {}
+        files = sorted(sounds_in(path, without, lambda why, other: others.setdefault(why, []).append(other)))
+        if others:
+            note(f"left out of {path}: {_told(others)}")
         if not files:
             raise SoundError(f"folder {path} has no sound in it (.wav, .flac, .mp3, ...); name another, or files")
         for file in files:
@@ -122,15 +129,25 @@ def _named(path: Path, without: str | Path | None) -> Iterator[Sound]:
             yield Sound(name, str(file), name)
 
 
+def _told(others: Mapping[str, Sequence[Path]]) -> str:
+    """`3 hidden (music/.a.wav, ...), 1 behind a link to nothing (music/b.wav)`."""
+    more = {why: ", ..." * (len(found) > 1) for why, found in others.items()}
+    return ", ".join(f"{len(found)} {why} ({min(found)}{more[why]})" for why, found in others.items())
+
+
 def _check_unique(sounds: Iterable[Sound]) -> None:
     seen: dict[str, Sound] = {}
-    for sound in sounds:
-        other = seen.setdefault(sound.id, sound)
-        if other is not sound:
-            raise InputError(
-                f"two sounds are called {sound.id!r}, {other.path} and {sound.path}: rename one, or name the folder "
-                "that both are in"
-            )
+    clashes = [(other, sound) for sound in sounds if (other := seen.setdefault(sound.id, sound)) is not sound]
+    if not clashes:
+        return
+    one, other = clashes[0]
+    more = f" (and {len(clashes) - 1} more like them)" * (len(clashes) > 1)
+    if one.path == other.path:
+        raise InputError(f"{one.id!r} is given twice, from {one.path}{more}: name each sound once")
+    mend = "leave one out, or rename it"
+    if Path(one.path).parent != Path(other.path).parent:
+        mend = "rename one, or name the folder that both are in"
+    raise InputError(f"two sounds are called {one.id!r}, {one.path} and {other.path}{more}: {mend}")
 
 
 # --- lhotse's manifests
