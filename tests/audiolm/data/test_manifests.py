@@ -196,6 +196,12 @@ def _drop(*names: str) -> Change:
         (_drop("features", "type", "duration"), "line 2, is none of lhotse's"),
         (lambda line: line["features"].update(frame_shift=0), "frame shift of 0; it must be above 0"),
         (lambda line: line.update(start=5.0), "'item-1', which lies outside its 51 stored frames"),
+        (lambda line: line.update(start="x"), "'item-1' with start 'x', which is no number: mend it"),
+        (lambda line: line.update(duration=float("nan")), "'item-1' with duration nan, which is no number"),
+        (lambda line: line["features"].update(frame_shift="x"), "'item-1' with features.frame_shift 'x'"),
+        (lambda line: line["features"].update(num_frames=None), "'item-1' with features.num_frames None"),
+        (lambda line: line["features"].update(num_features=[4]), r"'item-1' with features.num_features \[4\]"),
+        (lambda line: line.update(custom={"prompt_s": "x"}), "'item-1' with prompt_s 'x', which is no number"),
         (lambda line: line.update(id="item-0"), "has cut 'item-0' twice"),
     ],
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -74,3 +75,13 @@ def _object(line: str, number: int, path: Path, deserialize: Any) -> Any:
 def kind_of(found: Any) -> str:
     """MonoCut, MultiCut, MixedCut, Recording, ..."""
     return type(found).__name__
+
+
+def check_numbers(fields: Mapping[str, object], name: object, path: Path) -> None:
+    """
+    Raises:
+        InputError: a field of a manifest's object is no number.
+    """
+    for field, value in fields.items():
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{path} has {name!r} with {field} {value!r}, which is no number: mend it")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.audiolm.data.cuts import kind_of, manifest_name, manifests_in, read_objects
+from auricle.audiolm.data.cuts import check_numbers, kind_of, manifest_name, manifests_in, read_objects
 from auricle.audiolm.data.storage import Place, check_archive, whole_numbers
 from auricle.errors import InputError
 
@@ -137,6 +137,10 @@ def _item(cut: Any, path: Path, found: _Finder) -> Item:
         )
     if features.is_in_memory or not isinstance(features.storage_key, str):
         raise InputError(f"{path} holds the codes of {name!r} itself: store them by lhotse's NumpyHdf5Writer")
+    said = cut.custom or {}
+    times = {"start": cut.start, "duration": cut.duration, "prompt_s": said.get("prompt_s", 0.0) or 0.0}
+    sizes = {field: getattr(features, field) for field in ("start", "frame_shift", "num_frames", "num_features")}
+    check_numbers({**times, **{f"features.{field}": value for field, value in sizes.items()}}, name, path)
     if not features.frame_shift > 0:
         raise InputError(f"{path} has cut {name!r} with a frame shift of {features.frame_shift}; it must be above 0")
     first = _frames(cut.start - features.start, features.frame_shift)
@@ -145,7 +149,6 @@ def _item(cut: Any, path: Path, found: _Finder) -> Item:
         raise InputError(
             f"{path} has cut {name!r}, which lies outside its {features.num_frames} stored frames: mend it"
         )
-    said = cut.custom or {}
     heard = None if said.get("prompt_s") is None else _frames(said["prompt_s"], features.frame_shift)
     if heard is not None and not 0 < heard < frames:
         raise InputError(f"{path} has cut {name!r} with prompt_s {said['prompt_s']}, which lies outside of it: mend it")

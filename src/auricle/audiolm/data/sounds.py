@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.audiolm.data.cuts import is_manifest, kind_of, manifests_in, read_objects, split_named
+from auricle.audiolm.data.cuts import check_numbers, is_manifest, kind_of, manifests_in, read_objects, split_named
 from auricle.errors import InputError, OptionError, SoundError
 from auricle.jobs.extras import needed
 from auricle.jobs.splits import check_splits, source_of, split_of
@@ -168,6 +168,9 @@ def _of_object(found: Any, manifest: Path) -> Sound:
     recording = cut.recording
     if recording is None:
         raise InputError(f"{manifest} has cut {name!r} without a recording: there is no sound to tokenize")
+    check_numbers(
+        {"start": cut.start, "duration": cut.duration, "recording.duration": recording.duration}, name, manifest
+    )
     if strange := [one.type for one in recording.sources if one.type != "file"]:
         # lhotse would run a command that a manifest names, and fetch an address.
         raise InputError(f"{manifest} has {name!r}, whose sound is a {strange[0]}; it must be a file: save it as one")
