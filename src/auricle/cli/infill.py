@@ -40,9 +40,9 @@ def infill(
     fade of 30 ms on either side. A gap that is longer than the model takes in one go is filled window after window.
 
     \b
-    auricle infill song.wav --gap 2.0:3.5
-    auricle infill song.mp3 --gap 61.2:61.9 --out mended.flac --picture mended.png
-    auricle infill song.wav --gap 2.0:3.5 --from-left-only --out blind.wav
+    auricle infill examples/melody.wav --gap 2.0:3.5
+    auricle infill examples/melody.wav --gap 4.2:4.9 --out mended.flac --picture mended.png
+    auricle infill examples/melody.wav --gap 2.0:3.5 --from-left-only --out blind.wav
     """
     place = _parsed(gap)
     call = Call(sound, "filled", model, hardware, tokens, windowing, output, reading, json, timings)
@@ -50,7 +50,7 @@ def infill(
 
     call.run(
         lambda audio, loaded, options: infilling(audio, place, from_left_only=from_left_only, **options),
-        lambda options: check_gap(place, options),
+        lambda options: check_gap(place),
     )
 
 

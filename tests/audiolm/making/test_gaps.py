@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from auricle.audiolm.making import Made, infill_audio
+from auricle.audiolm.making import Made, Window, infill_audio
 from auricle.errors import AuricleError, OptionError
 from auricle.types import Audio
 from tests.audiolm.making.fakes import FRAME, RATE, Echo, PcmCodec, loaded, wave
@@ -18,7 +18,7 @@ SOUND = Audio(WHOLE, RATE, "song.wav")
 
 def filled(gap: tuple[float, float], model: Echo | None = None, **options: object) -> Made:
     broken = WHOLE.copy()
-    first, end = (round(at * RATE) if math.isfinite(at) else 0 for at in gap)
+    first, end = (round(at * RATE) if abs(at) < 1e6 else 0 for at in gap)
     broken[max(first, 0) : max(end, 0)] = 0.9
     return infill_audio(Audio(broken, RATE, "song.wav"), gap, model=loaded(model), **options)  # type: ignore[arg-type]
 
@@ -79,8 +79,13 @@ def test_a_long_gap_is_filled_window_by_window() -> None:
         (40, 40, 20, 40),
     ]
     (note,) = made.notes
-    assert note.startswith("the gap is longer than the model takes in one go: its first 0.80 s are made from what is ")
+    assert note.startswith("the gap is longer than what is filled in one go: its first 0.80 s are made from what is ")
     assert note.endswith("before it, and the last 0.20 from both sides")
+
+
+def test_a_long_gap_at_the_end_has_one_side() -> None:
+    made = filled((1.0, 3.0), Echo(max_frames=100))
+    assert made.notes == ("nothing is after the gap: it is filled from what is before it",)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,9 @@ def test_a_gap_at_an_end(gap: tuple[float, float], note: str, seams: tuple[float
         ((-0.5, 1.0), "it must be FROM:TO in seconds, from 0, and FROM before TO"),
         ((1.5, 1.0), "FROM before TO"),
         ((1.0, 1.0), "FROM before TO"),
-        ((1.0, 1.00001), r"gap is 1:1\.00001, and song\.wav has"),
+        ((1.0, 1.00001), r"gap is 1:1\.00001, less than a sample at 8,000 Hz: there is nothing to make"),
+        ((2.0, 9999.0), r"gap is 2:9999, and song\.wav has 3\.000 s: it must lie in it"),
+        ((2.0, 1e308), r"and song\.wav has 3\.000 s: it must lie in it"),
         ((math.nan, 1.0), "gap is nan:1"),
         ((1.0, math.inf), "gap is 1:inf"),
         ((0.0, 3.0), r"all of song\.wav: leave something to go on from"),
@@ -116,6 +123,21 @@ def test_a_gap_at_an_end(gap: tuple[float, float], note: str, seams: tuple[float
 def test_gaps_that_are_none(gap: tuple[float, float], told: str) -> None:
     with pytest.raises(OptionError, match=told):
         filled(gap)
+
+
+@pytest.mark.parametrize("gap", ["1:2", (1.0,), (1.0, "2"), 1.5])
+def test_gaps_that_are_no_numbers(gap: object) -> None:
+    with pytest.raises(OptionError, match="it must be two numbers of seconds, where it begins and ends"):
+        infill_audio(SOUND, gap, model=loaded())  # type: ignore[arg-type]
+
+
+def test_nothing_to_fill_it_from() -> None:
+    with pytest.raises(OptionError, match="nothing is before the gap to fill it from the left only"):
+        filled((0.0, 1.0), from_left_only=True)
+    with pytest.raises(
+        OptionError, match=r"nothing is before the gap, and it has 1\.00 s; from what is after it at most"
+    ):
+        filled((0.0, 1.0), window=Window(step=0.3))
 
 
 def test_a_gap_longer_than_is_made() -> None:

@@ -15,6 +15,7 @@ def test_as_the_model_was_trained() -> None:
     assert (frames.context, frames.step) == (300, 450)
     assert frames.steps(1000) == [450, 450, 100]
     assert frames.steps(450) == [450]
+    assert (frames.beside, frames.together) == (750, 750)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,9 @@ def test_no_number_of_seconds(name: str, value: float) -> None:
         Window(**{name: value})
 
 
-@pytest.mark.parametrize("window", [Window(15.0), Window(10.0, 6.0), Window(step=15.0)])
+@pytest.mark.parametrize(
+    "window", [Window(15.0), Window(10.0, 6.0), Window(step=15.0), Window(1e308), Window(step=1e308)]
+)
 def test_more_than_the_model_takes(window: Window) -> None:
     with pytest.raises(OptionError, match="takes 15 s in one go"):
         window.frames(750, 50.0)
@@ -50,7 +53,7 @@ def test_less_than_a_frame() -> None:
 
 
 class TestGap:
-    frames = Frames(300, 450, 750)
+    frames = Frames(300, 450, 750, beside=750, together=750)
 
     def test_one_go_shares_the_room(self) -> None:
         assert self.frames.gap(75, 10_000, 10_000) == Gap((), 75, 338, 337)
@@ -74,5 +77,14 @@ class TestGap:
         assert plan.together > 0
         assert plan.left + plan.together + plan.right <= 750
         assert all(self.frames.context + step <= 750 for step in plan.alone)
-        assert plan.left <= left
+        assert plan.left <= left + sum(plan.alone)
         assert plan.right <= right
+
+    def test_as_asked(self) -> None:
+        """A context that was chosen holds on either side, and a step for what is filled in one go."""
+        frames = Window(context=1.0, step=2.0).frames(750, 50.0)
+        assert frames.gap(75, 10_000, 10_000) == Gap((), 75, 50, 50)
+        assert frames.gap(250, 10_000, 10_000) == Gap((100, 50), 100, 50, 50)
+
+    def test_what_was_made_alone_is_heard(self) -> None:
+        assert self.frames.gap(1000, 2, 10_000) == Gap((450, 250), 300, 300, 150)

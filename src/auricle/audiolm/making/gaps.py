@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from numbers import Real
 from typing import Unpack
 
 from auricle.api import Sound
@@ -10,7 +11,7 @@ from auricle.audiolm.codecs import Codec
 from auricle.audiolm.making.generating import Request
 from auricle.audiolm.making.job import RUN_OUT, Job, Making
 from auricle.audiolm.making.made import Made
-from auricle.audiolm.making.options import MakingOptions, Options, listed, timed
+from auricle.audiolm.making.options import MakingOptions, Options, finite, listed, timed
 from auricle.audiolm.making.source import frames_after, frames_before, silence, source
 from auricle.audiolm.making.windows import Gap
 from auricle.errors import OptionError
@@ -34,7 +35,7 @@ def infill_audio(
 
     Raises:
         SoundError: the sound can't be read, or is shorter than a frame of the codec.
-        OptionError: the gap isn't in the sound, or leaves nothing of it; an option is outside its range.
+        OptionError: the gap isn't in the sound, or leaves nothing to fill it from; an option is outside its range.
         CheckpointError: the model can't be used; HubError: there is none of that name.
         CancelledError: it was given up.
         AuricleError: the model ended the sound within the gap.
@@ -47,13 +48,16 @@ def infilling(
 ) -> Making:
     """As `infill_audio`, piece by piece: everything is checked now, and made as the result is iterated over."""
     asked = Options(**options)
-    check_gap(gap, asked)
+    check_gap(gap)
     manner = asked.manner()
     loaded = asked.loaded()
     codec = loaded.codec
     window = asked.frames(loaded)
     audio, notes = source(sound, codec)
     first, end = _place(audio, gap, codec)
+    asked.check_seconds("the length of the gap", gap[1] - gap[0])
+    if from_left_only and not first:
+        raise OptionError("nothing is before the gap to fill it from the left only: let it hear what is after it")
     made = end - first
     frames = -(-made // codec.frame)
     behind = first + frames * codec.frame  # the first whole frame that is after the gap, on the same grid
@@ -65,6 +69,8 @@ def infilling(
         request = Request(left, window.context, tuple(window.steps(frames)), left[:0], right[:0])
     else:
         plan = window.gap(frames, len(left), len(right))
+        if plan.alone and not len(left):
+            raise OptionError(_beginless(plan, codec))
         request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan)
         notes += _told(plan, codec)
     notes += _sides(audio, first, end, request, codec)
@@ -88,15 +94,16 @@ def infilling(
     )
 
 
-def check_gap(gap: tuple[float, float], options: Options) -> None:
+def check_gap(gap: tuple[float, float]) -> None:
     """
     Raises:
-        OptionError: it is none in any sound, or too long.
+        OptionError: it is none in any sound.
     """
+    if not isinstance(gap, Sequence) or len(gap) != 2 or not all(isinstance(at, Real) for at in gap):
+        raise OptionError(f"gap is {gap!r}; it must be two numbers of seconds, where it begins and ends")
     start_s, end_s = gap
-    if not (math.isfinite(start_s) and math.isfinite(end_s) and 0 <= start_s < end_s):
+    if not (finite(start_s) and finite(end_s) and 0 <= start_s < end_s):
         raise OptionError(f"gap is {start_s:g}:{end_s:g}; it must be FROM:TO in seconds, from 0, and FROM before TO")
-    options.check_seconds("the length of the gap", end_s - start_s)
 
 
 def _place(audio: Audio, gap: tuple[float, float], codec: Codec) -> tuple[int, int]:
@@ -106,31 +113,41 @@ def _place(audio: Audio, gap: tuple[float, float], codec: Codec) -> tuple[int, i
         OptionError: it isn't in the sound, or what is left on a side is less than a frame.
     """
     start_s, end_s = gap
-    first, end, whole = round(start_s * codec.rate), round(end_s * codec.rate), len(audio.samples)
-    if end > whole or first == end:
-        raise OptionError(
-            f"gap is {start_s:g}:{end_s:g}, and {audio.source} has {audio.seconds:.3f} s: it must lie in it"
-        )
+    whole = len(audio.samples)
+    said = f"gap is {start_s:.9g}:{end_s:.9g}"
+    if end_s > whole / codec.rate + 0.5 / codec.rate:
+        raise OptionError(f"{said}, and {audio.source} has {audio.seconds:.3f} s: it must lie in it")
+    first, end = round(start_s * codec.rate), min(round(end_s * codec.rate), whole)
+    if first == end:
+        raise OptionError(f"{said}, less than a sample at {codec.rate:,} Hz: there is nothing to make")
     if first == 0 and end == whole:
-        raise OptionError(f"gap is {start_s:g}:{end_s:g}, all of {audio.source}: leave something to go on from")
+        raise OptionError(f"{said}, all of {audio.source}: leave something to go on from")
     for side, samples, instead in (
         ("before", first, "begin it at 0"),
-        ("after", whole - end, f"end it at {audio.seconds:g}"),
+        ("after", whole - end, f"end it at {audio.seconds:.9g}"),
     ):
         if 0 < samples < codec.frame:
             raise OptionError(
-                f"gap is {start_s:g}:{end_s:g}, and {side} it are {1000 * samples / codec.rate:.1f} ms of "
+                f"{said}, and {side} it are {1000 * samples / codec.rate:.1f} ms of "
                 f"{audio.source}, less than a frame of {codec.name} ({1000 * codec.frame / codec.rate:g} ms): {instead}"
             )
     return first, end
 
 
+def _beginless(plan: Gap, codec: Codec) -> str:
+    whole, together = (sum(plan.alone) + plan.together) / codec.frame_rate, plan.together / codec.frame_rate
+    return (
+        f"nothing is before the gap, and it has {whole:.2f} s; from what is after it at most {together:.2f} s are "
+        "filled in one go: make it shorter"
+    )
+
+
 def _told(plan: Gap, codec: Codec) -> list[str]:
-    if not plan.alone:
+    if not plan.alone or not plan.right:
         return []
     alone, together = sum(plan.alone) / codec.frame_rate, plan.together / codec.frame_rate
     note = (
-        f"the gap is longer than the model takes in one go: its first {alone:.2f} s are made from what is before it, "
+        f"the gap is longer than what is filled in one go: its first {alone:.2f} s are made from what is before it, "
         f"and the last {together:.2f} from both sides"
     )
     return [note]

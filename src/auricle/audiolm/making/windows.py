@@ -30,14 +30,22 @@ class Window:
         Raises:
             OptionError: together they are more than that, or one is less than a frame.
         """
-        context = _frames("context", self.context, frame_rate) or _share(longest, self.step, frame_rate)
-        step = _frames("step", self.step, frame_rate) or longest - context
+        for name in ("context", "step"):
+            value = getattr(self, name)
+            if value is not None and value * frame_rate >= longest:
+                raise OptionError(
+                    f"{name} is {value:.9g} s; this model takes {longest / frame_rate:g} s in one go, context and step "
+                    "together: make it shorter"
+                )
+        asked, step_asked = _frames("context", self.context, frame_rate), _frames("step", self.step, frame_rate)
+        context = asked or _share(longest, self.step, frame_rate)
+        step = step_asked or longest - context
         if step < 1 or context + step > longest:
             raise OptionError(
                 f"context and step are {context / frame_rate:g} and {max(step, 0) / frame_rate:g} s; this model takes "
                 f"{longest / frame_rate:g} s in one go, of which a step needs some: make them shorter"
             )
-        return Frames(context, step, longest)
+        return Frames(context, step, longest, beside=asked or longest, together=step_asked or longest)
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class Frames:
     context: int
     step: int
     longest: int  # that the model takes in one go
+    beside: int  # heard at most on a side of a gap: all that there is room for, unless the context was chosen
+    together: int  # filled at most with both sides in view: the same of the step
 
     def steps(self, frames: int) -> list[int]:
         """Pieces that so many frames are made in."""
@@ -58,10 +68,11 @@ class Frames:
         A gap that fits with some of both is filled in one go. Of a longer one, the first part is made from what is
         before it alone, and the last with both.
         """
-        least_left, least_right = min(left, self.context), min(right, int(HEARD_AFTER * self.longest))
-        together = self.longest - least_left - least_right
-        if gap > together:
-            return Gap(tuple(self.steps(gap - together)), together, least_left, least_right)
+        left, right = min(left, self.beside), min(right, self.beside)
+        least_right = min(right, int(HEARD_AFTER * self.longest))
+        if gap > min(self.together, self.longest - min(left, self.context) - least_right):
+            together = min(self.together, self.longest - self.context - least_right)
+            return Gap(tuple(self.steps(gap - together)), together, self.context, least_right)
         room = self.longest - gap
         heard_after = min(right, max(room - left, room // 2))
         return Gap((), gap, min(left, room - heard_after), heard_after)
@@ -73,7 +84,7 @@ class Gap:
 
     alone: tuple[int, ...]  # pieces made from the left alone, first
     together: int  # then this many with both sides
-    left: int  # heard before these
+    left: int  # heard before these, of what was made alone too
     right: int  # heard after them
 
 
