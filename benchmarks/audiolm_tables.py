@@ -45,7 +45,8 @@ def audiolm(result: dict[str, Any]) -> str:
     for name, label in measures.items():
         made, true = going[name]["made"], going[name]["true"]
         rows.append([label, _percent(made), _percent(made["chance"]), _percent(true)])
-    rows.append(["the instrument that was asked for (restyle)", _percent(styling["like"]), "12 %", _right(styling)])
+    chance = f"{100 * styling['chance']:.0f} %"
+    rows.append(["the instrument that was asked for (restyle)", _percent(styling["like"]), chance, _right(styling)])
     gap = result["gap_s"][1] - result["gap_s"][0]
     rows += [
         [f"log-mel distance of a gap of {gap:g} s, both sides heard", _decibels(filling["both_sides"]), "", ""],
@@ -71,9 +72,9 @@ def audiolm(result: dict[str, Any]) -> str:
     note = (
         f"{result['melodies']} melodies that training never saw, {seconds}; in brackets 95 % intervals over melodies. "
         "Chance is the same continuations judged by other prompts' keys and tempi; of the Fréchet distance, white "
-        "noise, and in the last column other melodies through the codec. With both sides a gap is nearer to what was "
-        f"there by {gained}, and its codes take {fewer} nats less. "
-        f"{result['date']}; made by `python -m benchmarks.audiolm`."
+        "noise, and in the last column other melodies through the codec. A gap counts as the mean of "
+        f"{result['draws']} draws; with both sides it is nearer to what was there by {gained}, and its codes take "
+        f"{fewer} nats less. {result['date']}; made by `python -m benchmarks.audiolm`."
     )
     return f"{table(head, rows, right=(1, 2, 3))}\n\n{note}"
 
