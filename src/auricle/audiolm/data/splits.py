@@ -64,7 +64,8 @@ class Splitter:
 
         Args:
             heard: how many frames are the prompt, of an item that goes on in another manner from there: the end of it
-                becomes the style, so that a model learns to follow that rather than what it heard. None draws it.
+                becomes the style, so that a model learns to follow that rather than what it heard; such a prompt is
+                never dropped. None draws it.
         """
         drawn = Drawn(*rng.random(len(Drawn._fields)))
         rest, style = codes, codes[:0]
