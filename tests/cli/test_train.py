@@ -92,9 +92,11 @@ def test_the_time_is_up(auricle: Run, command: list[Any], monkeypatch: pytest.Mo
         ("--valid-every x", "valid_every is 'x'"),
         ("--pattern both", "Invalid value for '--pattern'"),
         ("--model-name other", "Invalid value for '--model-name'"),
-        ("--nhead 3", "decoder_dim is 32; it must be a multiple of nhead, 3"),
-        ("--num-quantizers 3", "of 4 codebooks, where 3 are wanted"),
+        ("--nhead 3", "decoder_dim is 32; it must be an even multiple of nhead, 3"),
+        ("--num-quantizers 3", "num_quantizers is 3, and the tokens in"),
         ("--codebook-size 4", "and codebooks have 4 entries"),
+        ("--decoder-dim 1000000000000", "entries a codebook needs 288,000,000,000,192,000 GB of memory"),
+        ("--codebook-size 1000000000000", "GB of memory or more to be trained, and there are"),
         ("--processes 0", "processes is 0; it must be at least 1"),
         ("--init nowhere/model", "nowhere/model"),
         ("--start-epoch 2", "start_epoch is 2, and "),
@@ -104,6 +106,14 @@ def test_the_time_is_up(auricle: Run, command: list[Any], monkeypatch: pytest.Mo
 )
 def test_what_is_refused(refused: Callable[..., str], command: list[Any], flags: str, said: str) -> None:
     assert said in refused(*command, *flags.split())
+    assert not command[4].exists()
+
+
+def test_settings_that_come_to_nothing(auricle: Run, command: list[Any]) -> None:
+    done = auricle(*command, "--warmup", 1000, "--accumulate", 1000)
+    assert done.status == 0
+    assert "note: warmup is 1000 steps, and the run has 2: the rate never comes to base_lr\n" in done.err
+    assert "note: accumulate is 1000 batches a step, and an epoch has 1: each step has those alone\n" in done.err
 
 
 def test_a_folder_without_tokens(refused: Callable[..., str], tmp_path: Path) -> None:

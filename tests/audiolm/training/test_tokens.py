@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import pytest
 
+from auricle.audiolm.data.storage import close_files
 from auricle.audiolm.training.settings import Data
 from auricle.audiolm.training.tokens import read_tokens
 from auricle.errors import InputError, OptionError
@@ -56,6 +57,7 @@ def test_what_is_left_out_is_told(folder: Path) -> None:
 
 def test_other_codes_of_the_same_lengths_are_told_apart(folder: Path) -> None:
     before = read(folder).about()
+    close_files()
     with h5py.File(folder / "codes_train.h5", "r+") as file:
         file["train-3"][5, 2] += 1
     assert read(folder).about() != before
@@ -105,5 +107,5 @@ def test_a_missing_manifest(folder: Path) -> None:
 
 
 def test_other_codebooks(folder: Path) -> None:
-    with pytest.raises(InputError, match="of 4 codebooks, where 3 are wanted"):
+    with pytest.raises(OptionError, match=r"num_quantizers is 3, and the tokens in .* have 4 codebooks: give num_qu"):
         read_tokens(Data(folder), 3, lambda message: None)

@@ -23,6 +23,7 @@ from auricle.types.checks import require
 
 LAUNCHED = "WORLD_SIZE"  # set for processes that somebody has started already
 PARENT = "AURICLE_LAUNCHER"  # the process that waits for the others: they stop when it is gone
+MOST = 256  # processes of one machine
 GRACE_S = 10.0  # that the others have to end by themselves once one has failed
 
 
@@ -44,7 +45,7 @@ def launch(processes: int, arguments: Sequence[str], *, device: str, threads: in
     Raises:
         OptionError: there aren't as many devices.
     """
-    require(processes >= 1, "processes", processes, "at least 1")
+    require(1 <= processes <= MOST, "processes", processes, f"at least 1 and at most {MOST}")
     _check_devices(processes, device)
     env = {
         **os.environ,

@@ -7,7 +7,7 @@ seeded anew by where the run is. So a run that was killed goes on with the very 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from enum import Enum
@@ -207,6 +207,16 @@ def steps_of(settings: Settings, data: Loader) -> int:
         return optimising.max_steps
     epochs = range(optimising.start_epoch, optimising.num_epochs + 1)
     return sum(-(-data.count(epoch) // optimising.accumulate) for epoch in epochs)
+
+
+def remarks(settings: Settings, data: Loader, steps: int) -> Iterator[str]:
+    """What of the settings can't come to what was meant."""
+    warmup, accumulate = settings.optimising.warmup, settings.optimising.accumulate
+    if warmup is not None and warmup > steps:
+        yield f"warmup is {warmup} steps, and the run has {steps}: the rate never comes to base_lr"
+    count = data.count(settings.optimising.start_epoch)
+    if accumulate > count:
+        yield f"accumulate is {accumulate} batches a step, and an epoch has {count}: each step has those alone"
 
 
 def _frames(batches: list[Batch]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from auricle.audiolm.model.weights import save
 from auricle.audiolm.training.evaluate import evaluate
 from auricle.audiolm.training.folder import RunFolder, open_run
 from auricle.audiolm.training.log import Log, check_tensorboard
-from auricle.audiolm.training.loop import Ending, Keeping, Loop, Saying, steps_of
+from auricle.audiolm.training.loop import Ending, Keeping, Loop, Saying, remarks, steps_of
 from auricle.audiolm.training.memory import hold_memory
 from auricle.audiolm.training.metrics import Baselines
 from auricle.audiolm.training.objective import Objective, frozen, optimizer_of
@@ -24,7 +24,7 @@ from auricle.audiolm.training.picture import check_drawing, draw_losses
 from auricle.audiolm.training.place import Place, Window
 from auricle.audiolm.training.result import tested
 from auricle.audiolm.training.settings import Settings
-from auricle.audiolm.training.starting import begun, check_weights, rebuilt
+from auricle.audiolm.training.starting import begun, check_room, check_weights, rebuilt
 from auricle.audiolm.training.stopping import Stop
 from auricle.audiolm.training.tokens import TRAIN, VALIDATION, Measured, Tokens, read_tokens, training_batches
 from auricle.audiolm.training.workers import Workers
@@ -118,6 +118,8 @@ class _Run:
             frame_rate=tokens.frame_rate,
             max_frames=max(one.frames for one in tokens.items[TRAIN]),
         )
+        whole = settings.optimising.train_stage == 0 and not workers.sharded
+        check_room(self._config, workers.device, 12 if whole else 4)  # with gradient and a moment, or the weight alone
         self._measured = Measured.of(tokens, VALIDATION, settings.data)
         self._fitted: Baselines | None = None
         self._log: Log | None = None
@@ -134,6 +136,8 @@ class _Run:
             self._workers.count,
         )
         steps = steps_of(self._settings, data)
+        for remark in remarks(self._settings, data, steps) if state is None else ():
+            self._note(remark)
         if state is not None and not place.finished:
             self._note(f"going on from step {place.step} of {steps} in {self._folder.out}")
         ending = Ending.DONE if place.finished else self._trained(state, place, data, steps)

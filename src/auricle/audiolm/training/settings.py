@@ -17,6 +17,7 @@ Optimizer = Literal["adamw", "muon"]
 Device = Literal["auto", "cpu", "cuda"]
 
 HIGHEST_LR = 0.01  # of AdamW: what is above diverges
+MOST_THREADS = 1024
 STAGES = (0, 1, 2)
 # What may differ between the command that began a run and the one that goes on with it: none of it changes a loss.
 FREE = ("threads", "save_every", "valid_every", "log_every", "minutes", "device", "tensorboard", "out")
@@ -70,9 +71,26 @@ class Architecture:
             _at_least(name, getattr(self, name), 1)
         if self.nar_layers is not None:
             _at_least("nar_layers", self.nar_layers, 1)
-        if self.decoder_dim % self.nhead:
-            raise OptionError(f"decoder_dim is {self.decoder_dim}; it must be a multiple of nhead, {self.nhead}")
+        if self.decoder_dim % (2 * self.nhead):
+            raise OptionError(f"decoder_dim is {self.decoder_dim}; it must be an even multiple of nhead, {self.nhead}")
+        _within("nar_scale_factor", self.nar_scale_factor, 0.01, 100)
+        if self.pattern == "ar-nar" and self.num_quantizers > 1:
+            self._check_second_half()
         _within("dropout", self.dropout, 0, 0.9)
+
+    def _check_second_half(self) -> None:
+        factor = self.nar_scale_factor
+        width, heads = int(self.decoder_dim * factor), int(self.nhead * factor)
+        if heads < 1 or width % (2 * heads):
+            raise OptionError(
+                f"nar_scale_factor is {factor:g}, which makes a second half {width} wide with {heads} heads; its width "
+                "must be an even multiple of them: change it, decoder_dim or nhead"
+            )
+        if self.nar_layers is None and int(self.num_decoder_layers * factor) < 1:
+            raise OptionError(
+                f"nar_scale_factor is {factor:g}, which leaves a second half of {self.num_decoder_layers} layers none: "
+                "raise it, or give nar_layers"
+            )
 
     def fields(self) -> dict[str, Any]:
         """As `AudioLMConfig` calls them."""
@@ -189,7 +207,7 @@ class Run:
         if not 0 <= self.minutes < math.inf:
             raise OptionError(f"minutes is {self.minutes}; it must be at least 0, where 0 is until the end")
         if self.threads is not None:
-            _at_least("threads", self.threads, 1)
+            _within("threads", self.threads, 1, MOST_THREADS)
         _one_of("device", self.device, get_args(Device))
 
 

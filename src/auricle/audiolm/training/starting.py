@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,6 +53,35 @@ def begun(config: AudioLMConfig, seed: int, init: str | None, note: Callable[[st
             )
     model.load_state_dict(found.state_dict())
     return model
+
+
+def check_room(config: AudioLMConfig, device: torch.device, bytes_each: int) -> None:
+    """Whether a model can be held at all, before it is built.
+
+    Args:
+        bytes_each: of a weight, with what is kept for it.
+
+    Raises:
+        OptionError: it takes more than the memory of the machine, or of the device.
+    """
+    weights = 12 * config.num_layers * config.d_model**2 + config.codebook_size * config.d_model
+    if config.has_nar:
+        weights += 12 * config.nar_depth * config.nar_width**2
+    there = _memory(device)
+    if weights * bytes_each > there:
+        raise OptionError(
+            f"a model of decoder_dim {config.d_model} and num_decoder_layers {config.num_layers} with "
+            f"{config.codebook_size} entries a codebook needs {weights * bytes_each / 1e9:,.0f} GB of memory or more "
+            f"to be trained, and there are {there / 1e9:,.0f}: make it smaller"
+        )
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    if not hasattr(os, "sysconf"):  # as on Windows: the system will tell
+        return math.inf
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def check_weights(weights: Mapping[str, Tensor], model: nn.Module, out: Path) -> None:

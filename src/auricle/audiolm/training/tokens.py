@@ -76,7 +76,13 @@ def read_tokens(data: Data, codebooks: int, note: Callable[[str], None]) -> Toke
     """
     items: dict[str, list[Item]] = {}
     for split in SPLITS:
-        read = read_cuts(data.manifest_dir, split, codebooks=codebooks)
+        read = read_cuts(data.manifest_dir, split, codebooks=None if split == TRAIN else codebooks)
+        if read[0].codebooks != codebooks:
+            raise OptionError(
+                f"num_quantizers is {codebooks}, and the tokens in {data.manifest_dir} have {read[0].codebooks} "
+                f"codebooks: give num_quantizers {read[0].codebooks}"
+            )
+        read[0].load(data.codebook_size)  # of another codec's codes, the first shows it before anything is begun
         items[split], left_out = filtered(read, data.filter_min_duration, data.filter_max_duration)
         if not items[split]:
             raise InputError(
