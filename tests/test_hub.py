@@ -169,7 +169,7 @@ def put(cache: Path, name: str, files: dict[str, bytes], revision: str = "main")
 def test_without_network_a_name_is_one_line(cache: Path) -> None:
     text = message("google/gemma-4-E2B-it")
     assert text.startswith("google/gemma-4-E2B-it is not in the cache and the hub can't be reached: connect to")
-    assert text.endswith("give a local folder, or use --model tiny")
+    assert text.endswith("give a local folder, or a built-in model (--model tiny; tiny-audiolm makes sound)")
 
 
 def test_without_downloads_it_says_how_to_fetch(cache: Path) -> None:

@@ -174,7 +174,7 @@ def _fetch(model: ModelName) -> Path:
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, HTTPError, OSError) as error:
         raise HubError(
             f"{model.name} is not in the cache and the hub can't be reached: connect to the network, "
-            "give a local folder, or use --model tiny"
+            "give a local folder, or a built-in model (--model tiny; tiny-audiolm makes sound)"
         ) from error
     if not _is_complete(folder):  # without a network the library is content with what is there
         raise HubError(

@@ -57,7 +57,7 @@ def test_a_file_beside_nothing(auricle: Run, melody: Path, lm: Path) -> None:
     done = auricle("continue", melody, "--model", lm, "--seconds", 1, "--seed", 4)
     assert done.status == 0, done
     assert done.err == f"note: of the 1.00 s of {melody} the model hears the last 0.48\n"
-    assert done.out == "melody-continued.wav: 2.00 s, new from 1.00 to 2.00 s of the whole, seed 4\n"
+    assert done.out == "melody-continued.wav: 2.000 s, new from 1.000 to 2.000 s of the whole, seed 4\n"
     samples, rate = soundfile.read("melody-continued.wav", dtype="int16")
     assert (rate, len(samples)) == (RATE, 2 * RATE)
     before, _ = soundfile.read(melody, dtype="int16")
@@ -101,6 +101,13 @@ def test_variants(auricle: Run, melody: Path, lm: Path) -> None:
     np.testing.assert_allclose(soundfile.read("alone.wav")[0], soundfile.read(names[1])[0], atol=2 / 32768)
 
 
+def test_variants_that_are_alike(auricle: Run, melody: Path, lm: Path) -> None:
+    args = ("continue", melody, "--model", lm, "--seconds", 0.1, "--temperature", 0)
+    told = "note: the 2 variants are alike: at temperature 0 nothing is drawn\n"
+    assert auricle(*args, "--count", 2).err.count(told) == 2
+    assert told not in auricle(*args).err
+
+
 def test_timings_on_request(auricle: Run, melody: Path, lm: Path) -> None:
     done = auricle("continue", melody, "--model", lm, "--seconds", 0.5, "--timings", "--step", 0.2)
     assert "times real time" in done.err
@@ -126,14 +133,14 @@ class TestStdout:
         assert auricle("continue", *args, "--out", "f.wav").status == 0
         heard = decode(self.streamed(monkeypatch, *args), rate=RATE)
         np.testing.assert_array_equal(heard.samples, decode("f.wav", rate=RATE).samples)
-        assert "note: stdout: 1.50 s, new from 1.00 to 1.50 s of the whole, seed 3" in capsys.readouterr().err
+        assert "note: stdout: 1.500 s, new from 1.000 to 1.500 s of the whole, seed 3" in capsys.readouterr().err
         raw = self.streamed(monkeypatch, *args, "--raw", "--bits", "float", "--only-new")
         assert auricle("continue", *args, "--out", "g.wav", "--bits", "float", "--only-new").status == 0
         np.testing.assert_array_equal(np.frombuffer(raw, "<f4"), decode("g.wav", rate=RATE).samples)
 
     def test_from_stdin(self, auricle: Run, melody: Path, lm: Path) -> None:
         done = auricle("continue", "-", "--model", lm, "--seconds", 0.5, stdin=melody.read_bytes())
-        assert done.out.startswith("stdin-continued.wav: 1.50 s")
+        assert done.out.startswith("stdin-continued.wav: 1.500 s")
 
     def test_not_to_a_terminal_nor_with_json(self, refused: Refused, melody: Path, lm: Path, tty: None) -> None:
         assert "which is a terminal" in refused("continue", melody, "--model", lm, "--out", "-")
@@ -165,7 +172,7 @@ class TestPlay:
         args = ("continue", melody, "--model", lm, "--seconds", 1, "--seed", 1, "--step", 0.3)
         done = auricle(*args, "--play", "--output-device", "USB")
         assert done.status == 0, done
-        assert done.out.startswith("played: 2.00 s")
+        assert done.out.startswith("played: 2.000 s")
         assert "note: it had to wait\n" in done.err
         assert speaker.waited
         assert speaker.opened == (RATE, "USB")
@@ -240,10 +247,17 @@ class TestRefused:
             (("--context", "0"), "context is 0.0"),
             (("--context", "50"), "this model takes 1.2 s in one go"),
             (("--fade", "2"), "fade is 2.0; it must be from 0 to 1 second"),
-            (("--count", "0"), "count is 0; it must be at least 1"),
+            (
+                ("--max-new-seconds", "1e308"),
+                "max_new_seconds is 1e+308; it must be a number of seconds above 0, at most",
+            ),
+            (("--count", "0"), "count is 0; it must be from 1 to 64: more come with another --seed"),
+            (("--count", "100000000"), "count is 100000000; it must be from 1 to 64"),
             (("--count", "2", "--play"), "count is 2, but one sound is played"),
             (("--raw",), "--raw is for stdout: add --out -"),
             (("--output-device", "x"), "--output-device names a loudspeaker: add --play"),
+            (("--out", ""), ". is a folder: name a .wav or .flac with --out"),
+            (("--out", ".."), ".. is a folder: name a .wav or .flac with --out"),
             (("--out", "x.mp3"), "x.mp3 says by its name how it is to be written: it must end in .wav or .flac"),
             (("--out", "x.flac", "--bits", "float"), "flac has no float samples"),
             (("--out", "none/x.wav"), "none/x.wav can't be written: there is no folder none"),
@@ -270,9 +284,7 @@ class TestRefused:
         Path("empty.wav").write_bytes(b"")
         assert "is empty (0 bytes)" in refused("continue", "empty.wav", "--model", lm)
         Path("short.wav").write_bytes(written(tone(220, 0.01, RATE), RATE, "WAV", "PCM_16"))
-        assert "has 320 samples at 32000 Hz, which is less than a frame" in refused(
-            "continue", "short.wav", "--model", lm
-        )
+        assert "has 10.00 ms, which is less than a frame" in refused("continue", "short.wav", "--model", lm)
         bad = np.full(RATE, math.nan, np.float32)
         Path("nan.wav").write_bytes(written(bad, RATE, "WAV", "FLOAT"))
         assert "NaN or infinite" in refused("continue", "nan.wav", "--model", lm)
@@ -280,7 +292,7 @@ class TestRefused:
         assert "the limit is 0.5 s" in refused("continue", melody, "--model", lm, "--max-seconds", 0.5)
 
     def test_models(self, refused: Refused, melody: Path, lm: Path, tmp_path: Path) -> None:
-        assert "'gemma4' model, which makes no sound" in refused("continue", melody, "--model", "tiny")
+        assert "tiny makes no sound (it is of the type 'gemma4')" in refused("continue", melody, "--model", "tiny")
         other = make_audiolm(tmp_path / "other" / "lm", num_quantizers=4)
         told = refused("continue", melody, "--model", other)
         assert "was trained on 4 codebooks of 64" in told
@@ -306,6 +318,11 @@ def test_ctrl_c_leaves_nothing(auricle: Run, melody: Path, lm: Path, monkeypatch
     done = auricle("continue", melody, "--model", lm, "--seconds", 1)
     assert done.status == 130
     assert done.err == "note: melody-continued.wav is not written: stopped before it was whole\n"
+    monkeypatch.setattr(Job, "variants", lambda self, count: list(stop(self)))
+    done = auricle("continue", melody, "--model", lm, "--seconds", 1, "--count", 3)
+    assert done.err == (
+        "note: melody-continued-1.wav to melody-continued-3.wav are not written: stopped before they were whole\n"
+    )
     assert [path.name for path in Path().iterdir()] == ["melody.wav"]
 
 
@@ -314,7 +331,7 @@ def test_silence_and_stereo_are_said(auricle: Run, melody: Path, lm: Path) -> No
     done = auricle("continue", "s.wav", "--model", lm, "--seconds", 0.2)
     assert done.status == 0
     assert "note: s.wav has 2 channels; they are mixed, and the result is mono\n" in done.err
-    assert "are silent: what is made of them may be silent, too" in done.err
+    assert "are silent (its channels may be opposite: mixed, they cancel out; give one of them): what is" in done.err
 
 
 def test_inspect_shows_what_it_is_for(auricle: Run, lm: Path) -> None:

@@ -32,8 +32,8 @@ def test_in_the_manner_of_another(auricle: Run, sounds: tuple[Path, Path], lm: P
     args = ("restyle", melody, "--like", organ, "--seconds", 0.5, "--model", lm, "--seed", 1, "--like-seconds", 0.4)
     done = auricle(*args, "--like-at", 0.2)
     assert done.status == 0, done
-    assert done.out == "melody-restyled.wav: 1.50 s, new from 1.00 to 1.50 s of the whole, seed 1\n"
-    assert f"note: followed is {organ} from 0.20 to 0.60 s\n" in done.err
+    assert done.out == "melody-restyled.wav: 1.500 s, new from 1.000 to 1.500 s of the whole, seed 1\n"
+    assert f"note: followed is {organ} from 0.200 to 0.600 s\n" in done.err
     assert auricle(*args, "--like-at", 0.2, "--style-strength", 4, "--out", "strong.wav").status == 0
     weak, strong = (soundfile.read(name)[0] for name in ("melody-restyled.wav", "strong.wav"))
     assert (weak != strong).any()
@@ -44,7 +44,11 @@ def test_in_the_manner_of_another(auricle: Run, sounds: tuple[Path, Path], lm: P
     [
         (("--style-strength", "nan"), "style_strength is nan"),
         (("--style-strength", "2", "--guidance", "3"), "style_strength is 2 and guidance 3"),
-        (("--like-at", "3"), "like_at is 3, and {organ} has 1.00 s"),
+        (("--style-strength", "1e308"), "style_strength is 1e+308; it must be a number from 0 to 100"),
+        (("--like-at", "3"), "like_at is 3, and {organ} has 1.000 s"),
+        (("--like-at", "1e308"), "like_at is 1e+308, and {organ} has 1.000 s"),
+        (("--like-seconds", "2"), "like_seconds is 2; this model takes 1.2 s in one go, of which context and step"),
+        (("--like-seconds", "1e308"), "like_seconds is 1e+308; this model takes 1.2 s"),
         (("--like-seconds", "0"), "like_seconds is 0.0"),
         (("--like", "none.wav"), "there is no file none.wav; check the path"),
         (("--seconds", "0"), "seconds is 0.0"),
@@ -54,7 +58,7 @@ def test_refused(
     refused: Callable[..., str], sounds: tuple[Path, Path], lm: Path, options: tuple[str, ...], told: str
 ) -> None:
     melody, organ = sounds
-    line = refused("restyle", melody, "--like", organ, "--model", lm, *options)
+    line = refused("restyle", melody, "--like", organ, "--model", lm, "--like-seconds", 0.4, *options)
     assert told.format(organ=organ) in line
     assert sorted(path.name for path in Path().iterdir()) == ["melody.wav", "organ.wav"]
 

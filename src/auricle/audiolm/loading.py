@@ -68,7 +68,7 @@ def open_audiolm(name: str | Path) -> Checkpoint:
     checkpoint = Checkpoint(folder)
     kind = checkpoint.config["model_type"]
     if kind != MODEL_TYPE:
-        raise CheckpointError(f"{name} is a {kind!r} model, which makes no sound: name an AudioLM, such as {MODEL}")
+        raise CheckpointError(f"{name} makes no sound (it is of the type {kind!r}): name an AudioLM, such as {MODEL}")
     return checkpoint
 
 

@@ -70,8 +70,11 @@ class Call:
                     sinks = self._sinks(making, opened)
                     made = self._made(making, sinks)
             except KeyboardInterrupt:
-                if any(files):
-                    show.note(f"{files[0]} is not written: stopped before it was whole")
+                if names := [str(file) for file in files if file is not None]:
+                    are, they = ("is", "it was") if len(names) == 1 else ("are", "they were")
+                    show.note(
+                        f"{' to '.join(names[:1] + names[1:][-1:])} {are} not written: stopped before {they} whole"
+                    )
                 raise
             for one, file, picture in zip(made, files, pictures, strict=True):
                 notes = list(one.notes)
@@ -132,7 +135,7 @@ class Call:
             first, end = made.new_s
             where = "played" if self.output.play and file is None else file or "stdout"
             length = end - first if self.output.only_new else made.audio.seconds
-            words = f"{where}: {length:.2f} s, new from {first:.2f} to {end:.2f} s of the whole, seed {made.seed}"
+            words = f"{where}: {length:.3f} s, new from {first:.3f} to {end:.3f} s of the whole, seed {made.seed}"
             (show.note if self.output.streams else show.line)(words)
         for note in notes:
             show.note(note)

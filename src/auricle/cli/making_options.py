@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
-from auricle.audiolm.making.defaults import FADE_S, MOST_S
+from auricle.audiolm.making.defaults import FADE_S, MOST_S, MOST_VARIANTS
 from auricle.audiolm.making.picture import check_picture
 from auricle.cli.sounds import STDIN
 from auricle.errors import OptionError
@@ -47,7 +47,9 @@ class Tokens:
     ] = 1.0
     guidance: Annotated[
         float,
-        typer.Option(metavar="X", help="Above 1, what the sound changes in the model's expectations is exaggerated."),
+        typer.Option(
+            metavar="X", help="Above 1, what the sound changes in the model's expectations is exaggerated; below, less."
+        ),
     ] = 1.0
     repetition_window: Annotated[
         int, typer.Option(metavar="N", help="A code too frequent in so many frames is drawn again; 0 is off.")
@@ -125,8 +127,10 @@ class Output:
     ] = None
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise OptionError(f"count is {self.count}; it must be at least 1")
+        if not 1 <= self.count <= MOST_VARIANTS:
+            raise OptionError(
+                f"count is {self.count}; it must be from 1 to {MOST_VARIANTS}: more come with another --seed"
+            )
         if self.count > 1 and (self.play or self.streams):
             raise OptionError(f"count is {self.count}, but one sound is played or written to stdout at a time")
         if self.raw and not self.streams:
@@ -148,6 +152,8 @@ class Output:
             return [None]
         stem = "stdin" if sound == STDIN else Path(sound).stem
         path = Path(f"{stem}-{ending}.wav" if self.out is None else self.out)
+        if path.is_dir():  # also an empty name
+            raise OptionError(f"{path} is a folder: name a .wav or .flac with --out")
         Form.of(path, self.bits)
         return [self._checked(file, "--out") for file in _numbered(path, self.count)]
 

@@ -30,13 +30,16 @@ def restyle(
     like: Annotated[str, typer.Option(metavar="OTHER", help="The sound in whose manner it goes on.")],
     seconds: Seconds = SECONDS,
     style_strength: Annotated[
-        float, typer.Option(metavar="X", help="Of the manner: 1 as learnt, above 1 exaggerated, 0 none.")
+        float, typer.Option(metavar="X", help="Of the manner: 1 as learnt, up to 100 exaggerated, 0 none.")
     ] = 1.0,
     like_at: Annotated[
         float | None,
         typer.Option(metavar="S", help="Where in OTHER the excerpt begins.  [default: its loudest stretch]"),
     ] = None,
-    like_seconds: Annotated[float, typer.Option(metavar="S", help="Length of the excerpt.")] = STYLE_S,
+    like_seconds: Annotated[
+        float,
+        typer.Option(metavar="S", help="Length of the excerpt, which is a part of what the model takes in one go."),
+    ] = STYLE_S,
     model: MakingModel = MODEL,
     hardware: Hardware,
     tokens: Tokens,
@@ -55,7 +58,8 @@ def restyle(
     auricle restyle melody.wav --like organ.wav
     auricle restyle melody.wav --like organ.mp3 --like-at 12 --style-strength 2 --seconds 8 --out organ-like.wav
     """
-    from auricle.audiolm.making.continuation import restyling, styled  # brings torch with it
+    from auricle.audiolm.making.continuation import restyling
+    from auricle.audiolm.making.like import styled  # brings torch with it
 
     call = Call(sound, "restyled", model, hardware, tokens, windowing, output, reading, json, timings)
 

@@ -66,5 +66,5 @@ def read_sound(name: str, reading: Reading, rate: int = 16_000) -> Audio:
     if name != STDIN:
         return decode(name, rate=rate, limits=limits)
     if sys.stdin is None or sys.stdin.isatty():
-        raise SoundError("- reads a sound from stdin, and nothing is piped in: auricle ask - < clip.wav")
+        raise SoundError("- reads a sound from stdin, and nothing is piped in: write < clip.wav behind the command")
     return decode(sys.stdin.buffer, rate=rate, limits=limits, name="stdin")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,17 @@ class TestContinue:
         assert len(model.asked) == 3 * 4
         assert len(found[0].audio.samples) == 3 * RATE
 
+    @pytest.mark.parametrize("count", [0, 65, "2"])
+    def test_as_many_variants_as_a_batch_holds(self, count: Any) -> None:
+        with pytest.raises(OptionError, match=r"count is .*; it must be a whole number from 1 to 64"):
+            continuing(sound(), 1.0, model=loaded()).variants(count)
+
+    def test_what_is_made_is_short_to_print(self) -> None:
+        making = continuing(sound(), 0.1, model=loaded(), seed=3)
+        assert all(len(repr(piece)) < 60 for piece in making)
+        assert "seed=3" in repr(making.made)
+        assert len(repr(making.made)) < 400
+
     def test_a_seed_is_drawn_and_said(self) -> None:
         seeds = {continue_audio(sound(), 0.1, model=loaded()).seed for _ in range(3)}
         assert len(seeds) == 3
@@ -183,8 +195,8 @@ class TestContinue:
         assert 0 < times.first_s <= times.total_s
         assert made.speed > 0
 
-    @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, -math.inf])
-    def test_seconds_that_are_none(self, seconds: float) -> None:
+    @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, -math.inf, "2", None])
+    def test_seconds_that_are_none(self, seconds: Any) -> None:
         with pytest.raises(OptionError, match=r"seconds is .*; it must be a number of seconds above 0"):
             continue_audio(sound(), seconds, model=loaded())
 
@@ -195,9 +207,7 @@ class TestContinue:
             continue_audio(sound(), 3, model=loaded(), max_new_seconds=2)
 
     def test_less_than_a_frame(self) -> None:
-        with pytest.raises(
-            SoundError, match=r"tick has 39 samples at 8000 Hz, which is less than a frame of pcm \(40\)"
-        ):
+        with pytest.raises(SoundError, match=r"tick has 4.88 ms, which is less than a frame of pcm: give at least 5"):
             continue_audio(Audio(wave(1.0)[:39], RATE, "tick"), 1.0, model=loaded())
 
     @pytest.mark.parametrize(
@@ -205,7 +215,9 @@ class TestContinue:
         [
             ({"fade": -1}, "fade is -1; it must be from 0 to 1 second"),
             ({"fade": math.nan}, "fade is nan"),
+            ({"fade": "0"}, "fade is '0'; it must be from 0 to 1 second"),
             ({"max_new_seconds": 0}, "max_new_seconds is 0"),
+            ({"max_new_seconds": 1e308}, r"max_new_seconds is 1e\+308; .* at most a day \(86400\)"),
             ({"seed": -1}, "seed is -1"),
         ],
     )
@@ -217,7 +229,7 @@ class TestContinue:
 class TestRestyle:
     def restyled(self, model: Echo, **options: object) -> Made:
         like = Audio(np.concatenate([wave(1.0, 100, amplitude=0.1), wave(1.0, 400)]), RATE, "other.wav")
-        return restyle_audio(sound(), like, 0.5, model=loaded(model), **options)  # type: ignore[arg-type]
+        return restyle_audio(sound(), like, 0.5, model=loaded(model), **{"like_seconds": 1.5, **options})  # type: ignore[arg-type]
 
     def test_the_model_hears_an_excerpt_of_the_other(self) -> None:
         model = Echo()
@@ -227,7 +239,7 @@ class TestRestyle:
         np.testing.assert_allclose(
             PcmCodec().decode(prompt.style.numpy()), wave(0.75, 100, amplitude=0.1)[2000:], atol=0.001
         )
-        assert "followed is other.wav from 0.25 to 0.75 s" in made.notes
+        assert "followed is other.wav from 0.250 to 0.750 s" in made.notes
 
     def test_its_loudest_stretch_unless_told(self) -> None:
         made = self.restyled(Echo(), like_seconds=0.5)
@@ -235,9 +247,23 @@ class TestRestyle:
         assert float(note.split()[4]) >= 0.99
 
     def test_every_window_hears_it(self) -> None:
-        model = Echo(max_frames=50)
-        self.restyled(model)
-        assert [len(prompt.style) for prompt, _, _ in model.asked] == [400] * 4
+        model = Echo(max_frames=150)
+        self.restyled(model, like_seconds=0.5)
+        parts = [(len(prompt.style), len(prompt.left), frames) for prompt, frames, _ in model.asked]
+        assert parts == [(100, 20, 30)] * 3 + [(100, 20, 10)], "all of it is what the model takes in one go"
+
+    def test_a_sound_that_is_shorter_leaves_its_room(self) -> None:
+        model = Echo(max_frames=500)
+        made = self.restyled(model, like_seconds=2.4)
+        assert [(len(prompt.style), len(prompt.left)) for prompt, _, _ in model.asked] == [(400, 40), (400, 40)]
+        assert "followed is other.wav from 0.000 to 2.000 s, all of it" in made.notes
+
+    def test_without_strength_it_is_a_plain_continuation(self) -> None:
+        model, plain = Echo(max_frames=50), Echo(max_frames=50)
+        made = self.restyled(model, style_strength=0, sampling=TokenSampling(seed=1))
+        assert made.notes == continue_audio(sound(), 0.5, model=loaded(plain)).notes
+        assert {len(prompt.style) for prompt, _, _ in model.asked} == {0}
+        assert [len(prompt.left) for prompt, _, _ in model.asked] == [len(prompt.left) for prompt, _, _ in plain.asked]
 
     def test_strength_is_guidance_by_the_style_alone(self) -> None:
         model = Echo()
@@ -251,8 +277,14 @@ class TestRestyle:
         [
             ({"style_strength": math.nan}, "style_strength is nan"),
             ({"style_strength": -1.0}, "style_strength is -1"),
-            ({"like_at": 1.5}, r"like_at is 1\.5, and other\.wav has 2\.00 s: 2 s from there on are not in it"),
-            ({"like_at": -0.5}, r"like_at is -0\.5"),
+            ({"like_at": 1.5}, r"like_at is 1\.5, and other\.wav has 2\.000 s: 1\.5 s from there on are not in it"),
+            ({"like_at": 1e308}, r"like_at is 1e\+308, and other\.wav has"),
+            ({"like_at": -0.5}, r"like_at is -0\.5; it must be a number of seconds from 0"),
+            ({"like_at": "1"}, "like_at is '1'; it must be a number of seconds from 0"),
+            (
+                {"like_seconds": 2.0},
+                "like_seconds is 2; this model takes 2 s in one go, of which context and step leave 1",
+            ),
             ({"like_seconds": 0.0}, r"like_seconds is 0"),
             ({"like_seconds": math.inf}, r"like_seconds is inf"),
             ({"like_seconds": 0.001}, r"like_seconds is 0\.001; it must be at least a frame"),

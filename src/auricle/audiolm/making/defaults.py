@@ -6,4 +6,6 @@ MODEL = "tiny-audiolm"
 SECONDS = 10.0
 FADE_S = 0.03
 MOST_S = 600.0  # that are made
+DAY_S = 86_400.0  # to which that can be raised: whoever says more has mistyped it
+MOST_VARIANTS = 64  # in one batch, which is in memory as a whole
 STYLE_S = 2.0  # of the sound that is followed: as much as training shows

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.audiolm.codecs import Codec, CodecStream
+from auricle.audiolm.making.defaults import MOST_VARIANTS
 from auricle.audiolm.making.generating import SEEDS, Codes, Manner, Request, generated, joined
 from auricle.audiolm.making.made import Made, Piece, Times
 from auricle.audiolm.making.options import Threads
@@ -18,6 +19,7 @@ from auricle.audiolm.making.splice import Splice
 from auricle.audiolm.model.lm import AudioLM
 from auricle.errors import AuricleError, OptionError
 from auricle.types import Audio
+from auricle.types.checks import require
 
 RUN_IN = 50  # frames that the decoder is given before the seam: its LSTM has no memory of the sound at first
 RUN_OUT = 10  # and behind a gap: its convolutions look ahead
@@ -110,12 +112,13 @@ class Making:
         """Several at once, in one batch: the first has the seed, the next one more, and so on. Instead of iterating.
 
         Raises:
-            OptionError: not even one.
+            OptionError: not even one, or too many for a batch.
             And those of iterating.
         """
-        if count < 1:
-            raise OptionError(f"count is {count}; it must be at least 1")
+        check_count(count)
         job = self._job
+        if count > 1 and job.manner.sampling.greedy:
+            job = replace(job, notes=(*job.notes, f"the {count} variants are alike: at temperature 0 nothing is drawn"))
         began = time.perf_counter()
         with job.threads():
             rows = list(zip(*generated(job.lm, job.request, job.manner, count), strict=True))
@@ -168,6 +171,17 @@ class Making:
             start = sum(map(len, self._heard))
             self._heard.append(samples)
             yield Piece(samples, start / self.rate, new)
+
+
+def check_count(count: int) -> None:
+    """
+    Raises:
+        OptionError: so many variants aren't made at once.
+    """
+    require(
+        isinstance(count, int) and 1 <= count <= MOST_VARIANTS,
+        *("count", repr(count), f"a whole number from 1 to {MOST_VARIANTS}: more come with another seed"),
+    )
 
 
 class _Clock:

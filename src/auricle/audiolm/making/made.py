@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,10 @@ class Times:
 class Made:
     """Sound of which a part is new."""
 
-    audio: Audio  # all of it, at the codec's rate
+    audio: Audio = field(repr=False)  # all of it, at the codec's rate
     seams_s: tuple[float, ...]  # where the original ends, and begins again; fades lie on the original's side
     new_s: tuple[float, float]  # where what is new begins and ends
-    codes: NDArray[np.int64]  # (frames, codebooks) of what is new
+    codes: NDArray[np.int64] = field(repr=False)  # (frames, codebooks) of what is new
     seed: int  # that makes it again, with the same options
     times: Times
     notes: tuple[str, ...] = ()  # what the user should know
@@ -82,6 +82,6 @@ class Made:
 class Piece:
     """The next samples of a sound that is being made."""
 
-    samples: NDArray[np.float32]  # (n,)
+    samples: NDArray[np.float32] = field(repr=False)  # (n,)
     start_s: float
     new: bool  # whether there is made sound in it

@@ -9,16 +9,18 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
 from auricle.audiolm.loading import Loaded, load_audiolm
-from auricle.audiolm.making.defaults import FADE_S, MODEL, MOST_S
+from auricle.audiolm.making.defaults import DAY_S, FADE_S, MODEL, MOST_S
 from auricle.audiolm.making.generating import Manner, Progress, drawn_seed
 from auricle.audiolm.making.windows import Frames, Window
 from auricle.audiolm.model.sampling import TokenSampling
 from auricle.engine.threads import threads_for
 from auricle.errors import OptionError
+from auricle.types.checks import require
 
 _T = TypeVar("_T")
 Threads = Callable[[], AbstractContextManager[None]]
@@ -53,10 +55,10 @@ class Options:
     progress: Progress = lambda done, whole: None  # frames made, and in all
 
     def __post_init__(self) -> None:
-        if not 0 <= self.fade <= 1:
-            raise OptionError(f"fade is {self.fade}; it must be from 0 to 1 second")
-        if not 0 < self.max_new_seconds < math.inf:
-            raise OptionError(f"max_new_seconds is {self.max_new_seconds}; it must be a number of seconds above 0")
+        require(finite(self.fade) and 0 <= self.fade <= 1, "fade", repr(self.fade), "from 0 to 1 second")
+        most = self.max_new_seconds
+        fits = finite(most) and 0 < most <= DAY_S
+        require(fits, "max_new_seconds", repr(most), f"a number of seconds above 0, at most a day ({DAY_S:g})")
 
     def loaded(self) -> Loaded:
         return self.model if isinstance(self.model, Loaded) else load_audiolm(self.model)
@@ -71,22 +73,27 @@ class Options:
         sampling = self.sampling if self.seed is None else replace(self.sampling, seed=self.seed)
         return Manner(drawn_seed(sampling), cancel=self.cancel, progress=self.progress)
 
-    def frames(self, loaded: Loaded) -> Frames:
+    def frames(self, loaded: Loaded, *, beside: int = 0) -> Frames:
+        """The window, within what the model takes in one go less what it hears beside it."""
         config = loaded.lm.config
-        return self.window.frames(config.max_frames, config.frame_rate)
+        return self.window.frames(config.max_frames - beside, config.frame_rate)
 
     def check_seconds(self, name: str, seconds: float) -> None:
         """
         Raises:
             OptionError: so much sound isn't made, or so little.
         """
-        if not 0 < seconds < math.inf:
-            raise OptionError(f"{name} is {seconds}; it must be a number of seconds above 0")
+        require(finite(seconds) and seconds > 0, name, repr(seconds), "a number of seconds above 0")
         if seconds > self.max_new_seconds:
             raise OptionError(
-                f"{name} is {seconds:g}; at most {self.max_new_seconds:g} s are made: raise max_new_seconds "
+                f"{name} is {seconds:.9g}; at most {self.max_new_seconds:.9g} s are made: raise max_new_seconds "
                 "if so many are meant"
             )
+
+
+def finite(value: object) -> bool:
+    """Whether it is a number, of Python's or NumPy's, and neither NaN nor infinite."""
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def timed(do: Callable[[], _T], threads: Threads) -> tuple[_T, float]:

@@ -27,8 +27,8 @@ def source(sound: Sound, codec: Codec) -> tuple[Audio, list[str]]:
     audio = read_sound(sound, codec.rate)
     if len(audio.samples) < codec.frame:
         raise SoundError(
-            f"{audio.source} has {len(audio.samples)} samples at {codec.rate} Hz, which is less than a frame of "
-            f"{codec.name} ({codec.frame}): give at least {1000 * codec.frame / codec.rate:g} ms"
+            f"{audio.source} has {1000 * audio.seconds:.2f} ms, which is less than a frame of {codec.name}: "
+            f"give at least {1000 * codec.frame / codec.rate:g}"
         )
     notes = []
     if audio.channels > 1:
@@ -36,13 +36,14 @@ def source(sound: Sound, codec: Codec) -> tuple[Audio, list[str]]:
     return audio, notes
 
 
-def silence(heard: NDArray[np.float32], rate: int, called: str) -> list[str]:
-    """What to say of sound that is heard before or after, if it is silent."""
+def silence(heard: NDArray[np.float32], rate: int, called: str, channels: int = 1) -> list[str]:
+    """What to say of sound that is heard before or after, mixed of so many channels, if it is silent."""
     peak = float(np.abs(heard).max(initial=0.0))
     if not len(heard) or peak > SILENT:
         return []
     level = "silent" if peak == 0 else f"all but silent (a peak of {20 * math.log10(peak):.0f} dB)"
-    return [f"the {len(heard) / rate:.1f} s {called} are {level}: what is made of them may be silent, too"]
+    cancelled = " (its channels may be opposite: mixed, they cancel out; give one of them)" if channels > 1 else ""
+    return [f"the {len(heard) / rate:.1f} s {called} are {level}{cancelled}: what is made of them may be silent, too"]
 
 
 def frames_before(samples: NDArray[np.float32], end: int, frames: int, codec: Codec) -> NDArray[np.int64]:
