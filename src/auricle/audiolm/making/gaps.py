@@ -70,7 +70,11 @@ def infilling(
     else:
         plan = window.gap(frames, len(left), len(right))
         if plan.alone and not len(left):
-            raise OptionError(_beginless(plan, codec))
+            most = min(window.together, longest - plan.right)
+            raise OptionError(
+                f"nothing is before the gap, and it has {frames / codec.frame_rate:.2f} s; from what is after it at "
+                f"most {most / codec.frame_rate:.2f} s are filled in one go: make it shorter"
+            )
         request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan)
         notes += _told(plan, codec)
     notes += _sides(audio, first, end, request, codec)
@@ -132,14 +136,6 @@ def _place(audio: Audio, gap: tuple[float, float], codec: Codec) -> tuple[int, i
                 f"{audio.source}, less than a frame of {codec.name} ({1000 * codec.frame / codec.rate:g} ms): {instead}"
             )
     return first, end
-
-
-def _beginless(plan: Gap, codec: Codec) -> str:
-    whole, together = (sum(plan.alone) + plan.together) / codec.frame_rate, plan.together / codec.frame_rate
-    return (
-        f"nothing is before the gap, and it has {whole:.2f} s; from what is after it at most {together:.2f} s are "
-        "filled in one go: make it shorter"
-    )
 
 
 def _told(plan: Gap, codec: Codec) -> list[str]:
