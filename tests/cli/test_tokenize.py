@@ -48,8 +48,8 @@ def test_a_folder_is_tokenized_and_told(auricle: Run, codec: Path, clips: Path, 
         ],
     )
     assert done.err.splitlines() == [
-        "note: 1 sounds are longer than 1 s: their codes are cut into items of like length",
-        "note: 1 sounds have several channels, which are mixed",
+        "note: 1 sound longer than 1 s: codes are cut into items of like length",
+        "note: 1 sound of several channels, which are mixed",
     ]
     assert [item.id for item in read_cuts(tmp_path / "out", "train")] == [
         "a/1",
@@ -88,7 +88,7 @@ def test_an_empty_split_and_copies_are_told(auricle: Run, codec: Path, clips: Pa
     done = auricle("tokenize", clips, "--out", tmp_path / "out", "--codec", codec, "--splits", shares)
     assert done.status == 0
     assert "note: no source fell into split test: give more sources, or other shares" in done.err
-    assert "note: 1 sounds are in two splits under two names, such as c" in done.err
+    assert "note: 1 sound in two splits under two names, such as c" in done.err
 
 
 def test_a_bad_sound_is_told_and_the_others_are_done(auricle: Run, codec: Path, clips: Path, tmp_path: Path) -> None:
@@ -96,7 +96,10 @@ def test_a_bad_sound_is_told_and_the_others_are_done(auricle: Run, codec: Path, 
     done = auricle("tokenize", clips, "--out", tmp_path / "out", "--codec", codec, "--splits", "train=1", "--json")
     assert (done.status, done.json["items"], done.json["failures"]) == (2, 5, 1)
     assert "auricle: 1 of 6 sounds could not be read, the first: " in done.err
-    assert done.err.endswith(f"all are in {tmp_path / 'out' / 'failures.jsonl'}\n")
+    assert done.err.endswith(
+        f"all are in {tmp_path / 'out' / 'failures.jsonl'}: mend them or take them away, "
+        "and run the same command again\n"
+    )
 
 
 @pytest.mark.parametrize(

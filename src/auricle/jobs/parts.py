@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,40 @@ class Job:
         return self._part(name).is_file()
 
     def read(self, name: str) -> Any:
-        return json.loads(self._part(name).read_text(encoding="utf-8"))
+        """What a part came to.
+
+        Raises:
+            InputError: that is damaged.
+        """
+        try:
+            return json.loads(self._part(name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{self._part(name)} is damaged ({error}): remove it, and it is made again") from None
 
     def write(self, name: str, record: Any) -> None:
         (self.out / PARTS).mkdir(exist_ok=True)
         replaced(self._part(name), json.dumps(record, allow_nan=False).encode())
+
+    def names(self) -> list[str]:
+        """Of the parts that are done, sorted."""
+        return sorted(path.stem for path in (self.out / PARTS).glob("[!.]*.json"))
+
+    def drop(self, name: str) -> None:
+        """Makes a part one that isn't done."""
+        self._part(name).unlink()
 
     def _part(self, name: str) -> Path:
         return self.out / PARTS / f"{name}.json"
 
 
 @contextmanager
-def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
+def open_job(
+    out: Path, plan: Mapping[str, Any], *, free: Collection[str] = (), check: Callable[[Job], None] = lambda job: None
+) -> Iterator[Job]:
     """Makes the folder, or goes on with one that has the same plan; keeps other runs out meanwhile.
+
+    Args:
+        free: names of the plan that may differ where `check` lets them, which raises an InputError if not.
 
     Raises:
         InputError: the folder was begun with another plan, holds other files, can't be written to, or another run is
@@ -56,12 +77,15 @@ def open_job(out: Path, plan: Mapping[str, Any]) -> Iterator[Job]:
         wanted = json.loads(json.dumps(plan))
         if kept is None:
             refuse_others(out, PLAN)
-            replaced(out / PLAN, (json.dumps(wanted, indent=1) + "\n").encode())
-        elif name := next((n for n in {**kept, **wanted} if kept.get(n) != wanted.get(n)), None):
-            raise InputError(
-                f"{out} was begun with {name} {_shown(kept.get(name))}, and not {_shown(wanted.get(name))}: "
-                "name another folder, or ask for what it has"
-            )
+            _write_plan(out, wanted)
+        elif changed := [name for name in {**kept, **wanted} if kept.get(name) != wanted.get(name)]:
+            if name := next((name for name in changed if name not in free), None):
+                raise InputError(
+                    f"{out} was begun with {name} {_shown(kept.get(name))}, and not {_shown(wanted.get(name))}: "
+                    "name another folder, or ask for what it has"
+                )
+            check(Job(out))
+            _write_plan(out, wanted)
         try:
             yield Job(out)
         finally:
@@ -84,6 +108,10 @@ def read_plan(out: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise InputError(f"{out / PLAN} is damaged (it is no JSON object): name another folder")
     return found
+
+
+def _write_plan(out: Path, plan: Mapping[str, Any]) -> None:
+    replaced(out / PLAN, (json.dumps(plan, indent=1) + "\n").encode())
 
 
 def how_far(out: Path, whole: int | None = None) -> str | None:

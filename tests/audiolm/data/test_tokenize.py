@@ -233,18 +233,44 @@ def test_another_command_into_the_folder_is_refused(
         run(sounds, done, codec_folder, clip=0.6)
     with pytest.raises(InputError, match="was begun with max_seconds"):
         run(sounds, done, codec_folder, limits=Limits(max_seconds=5))
-    with pytest.raises(InputError, match="was begun with sounds 6, and not 5"):
+    with pytest.raises(InputError, match=r"was begun with other sounds \('\S+' is not among the sounds\)"):
         run(sounds[:-1], done, codec_folder)
-    with pytest.raises(InputError, match="was begun with list of sounds"):
+    with pytest.raises(InputError, match=r"was begun with other sounds \('\S+' has changed since\)"):
         run(gather([clips], splits={"train": 1.0}), done, codec_folder)
     other = Path(shutil.copytree(clips, tmp_path / "clips"))
     (other / "d.wav").write_bytes(written(tone(300, 0.4), 16_000, "WAV", "PCM_16"))
-    with pytest.raises(InputError, match="was begun with content of the sounds"):
+    with pytest.raises(InputError, match=r"was begun with other sounds \('d' has changed since\)"):
         run(gather([other], splits=SHARES), done, codec_folder)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(InputError, match=r"holds other files \(mine.txt"):
         run(sounds, tmp_path / "full", codec_folder)
+
+
+def test_a_damaged_part_is_told(done: Path, sounds: list[Sound], codec_folder: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(done, tmp_path / "out"))
+    (out / "parts" / "00001.json").write_text("{")
+    with pytest.raises(InputError, match=r"00001.json is damaged \(.+\): remove it, and it is made again"):
+        run(sounds, out, codec_folder)
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_bad_sound_may_be_mended_or_left_out(
+    clips: Path, codec_folder: Path, tmp_path: Path, contents: Contents, mended: bool
+) -> None:
+    """What comes out is what a new folder would have; shards before it are kept."""
+    folder, out = Path(shutil.copytree(clips, tmp_path / "clips")), tmp_path / "out"
+    (folder / "b" / "bad.wav").write_bytes(b"no sound")
+    shares = {"train": 1.0}
+    assert len(run(gather([folder], splits=shares), out, codec_folder, shard=2).failures) == 1
+    (folder / "b" / "bad.wav").unlink()
+    if mended:
+        shutil.copy(folder / "d.wav", folder / "b" / "bad.wav")
+    sounds = gather([folder], splits=shares)
+    again = run(sounds, out, codec_folder, shard=2)
+    assert (again.failures, again.computed < again.sounds) == ((), True)
+    run(sounds, tmp_path / "new", codec_folder, shard=2)
+    assert contents(out) == contents(tmp_path / "new")
 
 
 def test_other_weights_under_the_codecs_name_are_refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from auricle.audiolm.data.encoding import Encoded, How, encode_all, probe
 from auricle.audiolm.data.outcome import Outcome, finish
 from auricle.audiolm.data.shards import archive_name, cut_of, pieces, write_archive
 from auricle.audiolm.data.sounds import Sound
-from auricle.errors import OptionError
+from auricle.errors import InputError, OptionError
 from auricle.jobs.extras import needed
 from auricle.jobs.parts import Job, digest, open_job
 from auricle.jobs.processes import cores
@@ -22,6 +22,7 @@ from auricle.sound.decode import Limits
 from auricle.sound.files import fingerprint
 from auricle.types.checks import require
 
+OF_SOUNDS = ("sounds", "list of sounds", "content of the sounds")  # names of the plan
 FORMAT = 1  # of the folder; another gives other files
 MOST_WORKERS = 8  # unless more are asked for: each holds torch and the codec
 BYTES_OF_A_WORKER = 4_000_000  # of files, minutes of sound: for less, one takes longer to start than it saves
@@ -61,6 +62,8 @@ def tokenize(
 ) -> Outcome:
     """Writes the codes of sounds into a folder; of one that was begun, does the rest, and ends with the same bits.
 
+    Sounds may have come, gone or changed since it was begun, but none that has codes there: a bad one may be mended.
+
     Args:
         sounds: what `gather` gives.
         workers: processes; unless given, as many as there are cores, 8 at most, and one on another device than a CPU.
@@ -77,8 +80,10 @@ def tokenize(
     needed("h5py", "writing codes", "train")
     codec = load_codec(settings.codec, device=settings.device)
     most = _frames(settings, codec)
-    with open_job(out, _plan(sounds, settings, codec)) as job:
-        records = _kept(job)
+    names = {sound.id: _name(sound) for sound in sounds}
+    plan = _plan(sounds, settings, codec)
+    with open_job(out, plan, free=OF_SOUNDS, check=lambda job: _check_done(job, names)) as job:
+        records = _kept(job, list(names.items()))
         first = records[-1]["end"] if records else 0
         left = sounds[first:]
         how = How(settings.codec, settings.device, settings.limits)
@@ -111,16 +116,43 @@ def _plan(sounds: Sequence[Sound], settings: Settings, codec: Codec) -> dict[str
     """What the folder is begun with; another is another folder."""
     asked = {name: value for name, value in asdict(settings).items() if name not in ("limits", "device")}
     names = ("rate", "frame", "codebooks", "size")
-    described = (digest(one.id, one.source, one.split, one.start_s, one.end_s, one.cut) for one in sounds)
     return {
         "format": FORMAT,
         **asked,
         **asdict(settings.limits),
         "codec is": {**{name: getattr(codec, name) for name in names}, "codes of a test sound": probe(codec)},
         "sounds": len(sounds),
-        "list of sounds": digest(*described),
+        "list of sounds": digest(*map(_described, sounds)),
         "content of the sounds": digest(*(fingerprint(one.path).hex() for one in sounds)),
     }
+
+
+def _described(sound: Sound) -> str:
+    return digest(sound.id, sound.source, sound.split, sound.start_s, sound.end_s, sound.cut)
+
+
+def _name(sound: Sound) -> str:
+    """A sound and its content, as records tell it from others."""
+    return digest(_described(sound), fingerprint(sound.path).hex())[:16]
+
+
+def _check_done(job: Job, names: Mapping[str, str]) -> None:
+    """Whether every sound that has codes is still asked for, as it was.
+
+    Raises:
+        InputError: one isn't, or the folder doesn't tell.
+    """
+    for record in map(job.read, job.names()):
+        bad = {one["id"] for one in record["failures"]}
+        if "sounds" not in record:
+            raise InputError(f"{job.out} was begun with other sounds, by an earlier version: name another folder")
+        for sound, kept in record["sounds"].items():
+            if sound not in bad and names.get(sound) != kept:
+                what = "has changed since" if sound in names else "is not among the sounds"
+                raise InputError(
+                    f"{job.out} was begun with other sounds ({sound!r} {what}): name another folder, or give the same; "
+                    "only those that could not be read may be mended or left out"
+                )
 
 
 # --- shards
@@ -180,6 +212,7 @@ def _written(job: Job, records: Sequence[dict[str, Any]], offset: int, shard: _S
             arrays[key] = done.codes[first:end]
             cuts.append(cut_of(sound, done, (first, end), (name, key), codec))
     record = {
+        "sounds": {sound.id: _name(sound) for sound, _, _ in shard.done},
         "first": offset + shard.first,
         "end": offset + shard.end,
         "split": split,
@@ -194,13 +227,24 @@ def _written(job: Job, records: Sequence[dict[str, Any]], offset: int, shard: _S
     return record
 
 
-def _kept(job: Job) -> list[dict[str, Any]]:
-    """What earlier runs wrote, up to the first shard whose archive isn't there as it was written."""
+def _kept(job: Job, names: list[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What earlier runs wrote, up to the first shard whose archive isn't there as it was written, or of other sounds.
+
+    Args:
+        names: the sounds in order, each with what tells it from others.
+    """
     records: list[dict[str, Any]] = []
     while job.done(name := f"{len(records):05}"):
         record = job.read(name)
         archive = None if record["archive"] is None else job.out / record["archive"]
         if archive is not None and not (archive.is_file() and archive.stat().st_size == record["bytes"]):
             break
+        if "sounds" in record and list(record["sounds"].items()) != names[record["first"] : record["end"]]:
+            break
         records.append(record)
+    for name in job.names()[len(records) :]:  # what follows is made anew
+        archive = job.read(name)["archive"]
+        job.drop(name)
+        if archive is not None and archive not in {record["archive"] for record in records}:
+            (job.out / archive).unlink(missing_ok=True)
     return records
