@@ -142,6 +142,15 @@ class TestStdout:
         done = auricle("continue", "-", "--model", lm, "--seconds", 0.5, stdin=melody.read_bytes())
         assert done.out.startswith("stdin-continued.wav: 1.500 s")
 
+    def test_from_a_stdin_that_is_not_there(
+        self, melody: Path, lm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(sys, "stdin", None)
+        assert run(["continue", "-", "--model", str(lm)]) == 2
+        told = capsys.readouterr().err
+        assert "nothing is piped in: write < clip.wav behind the command" in told
+        assert "ask" not in told, "the command's name is another"
+
     def test_not_to_a_terminal_nor_with_json(self, refused: Refused, melody: Path, lm: Path, tty: None) -> None:
         assert "which is a terminal" in refused("continue", melody, "--model", lm, "--out", "-")
         assert "both write to stdout" in refused("continue", melody, "--model", lm, "--out", "-", "--json")

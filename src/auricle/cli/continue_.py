@@ -33,11 +33,11 @@ def continue_command(
     seed makes the same sound again. With --out - or --play it comes out while it is made.
 
     \b
-    auricle continue melody.wav
-    auricle continue melody.mp3 --seconds 30 --out longer.flac --picture longer.png
-    auricle continue melody.wav --count 4 --temperature 0.9 --only-new
-    auricle continue melody.wav --seconds 60 --play
-    auricle continue - --out - < melody.wav | ffplay -
+    auricle continue examples/melody.wav
+    auricle continue examples/flute.wav --seconds 30 --out longer.flac --picture longer.png
+    auricle continue examples/melody.wav --count 4 --temperature 0.9 --only-new
+    auricle continue examples/melody.wav --seconds 60 --play
+    auricle continue - --out - < examples/melody.wav | ffplay -
     """
     call = Call(sound, "continued", model, hardware, tokens, windowing, output, reading, json, timings)
     from auricle.audiolm.making import continuing  # brings torch with it

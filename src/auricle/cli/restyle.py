@@ -55,8 +55,8 @@ def restyle(
     mixed to mono, and fades into what is new within the last 30 ms of it.
 
     \b
-    auricle restyle melody.wav --like organ.wav
-    auricle restyle melody.wav --like organ.mp3 --like-at 12 --style-strength 2 --seconds 8 --out organ-like.wav
+    auricle restyle examples/melody.wav --like examples/flute.wav
+    auricle restyle examples/melody.wav --like examples/flute.wav --like-at 1 --style-strength 2 --out flute-like.wav
     """
     from auricle.audiolm.making.continuation import restyling
     from auricle.audiolm.making.like import styled  # brings torch with it
