@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 
 from auricle.audiolm.training import run as library
+from auricle.cli.train import _left_at_once
 from tests.audiolm.training.toy import toy_tokens
 from tests.cli.conftest import Run
 
@@ -43,7 +46,10 @@ def test_the_flags_of_the_seed(auricle: Run, tokens: Path, tmp_path: Path) -> No
     assert done.status == 0
     assert done.out.startswith(f"# 6 test items, in nats a token: {tmp_path / 'exp' / 'best'}\ncodebook  cross-entropy")
     assert [line.split()[0] for line in done.out.splitlines()[2:6]] == ["0", "1", "2", "3"]
-    assert done.err == "note: measuring the best model on the test items\n"
+    assert done.err.splitlines() == [
+        f"note: beginning at step 0 of 1 in {tmp_path / 'exp'}",
+        "note: measuring the best model on the test items",
+    ]
 
 
 def test_json_and_a_finished_run(auricle: Run, command: list[Any], tmp_path: Path) -> None:
@@ -68,10 +74,18 @@ def test_an_interruption(auricle: Run, command: list[Any], tmp_path: Path, monke
         patch.setattr(Stop, "asked", True)
         done = auricle(*command)
     assert (done.status, done.out) == (130, "")
-    assert done.err == "note: interrupted at step 1 of 2: run the same command again to go on\n"
+    assert done.err.partition("\n")[2] == "note: interrupted at step 1 of 2: run the same command again to go on\n"
     on = auricle(*command)
     assert on.status == 0
     assert on.err.startswith(f"note: going on from step 1 of 2 in {tmp_path / 'run'}\n")
+
+
+def test_ctrl_c_while_modules_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    left, before = list[int](), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(os, "_exit", left.append)
+    with _left_at_once():
+        signal.raise_signal(signal.SIGINT)
+    assert (left, signal.getsignal(signal.SIGINT)) == ([130], before)
 
 
 def test_the_time_is_up(auricle: Run, command: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +94,7 @@ def test_the_time_is_up(auricle: Run, command: list[Any], monkeypatch: pytest.Mo
     monkeypatch.setattr(Stop, "time_is_up", True)
     done = auricle(*command, "--minutes", 1)
     assert (done.status, done.out) == (0, "")
-    assert done.err == "note: the time is up at step 1 of 2: run the same command again to go on\n"
+    assert done.err.partition("\n")[2] == "note: the time is up at step 1 of 2: run the same command again to go on\n"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -16,6 +20,7 @@ from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.main import INTERRUPTED
 from auricle.cli.options import Json, with_options
+from auricle.jobs.extras import needed
 
 if TYPE_CHECKING:
     from auricle.audiolm.training.run import Outcome
@@ -172,14 +177,30 @@ def train_command(
     if work.processes != 1 and not is_launched():
         status = launch(work.processes, sys.argv[1:], device=work.device, threads=work.threads)
         raise typer.Exit(status)
-    from auricle.audiolm.training.run import train  # brings torch with it
+    with show.waiting("loading torch"), _left_at_once():
+        from auricle.audiolm.training.run import train
 
-    with show.progress("training") as progress:
-        done = train(settings, say=progress, note=show.note)
+        for module in ("accelerate", "lhotse.serialization"):  # which it would import later
+            needed(module, "training", "train")
+
+    with show.progress("reading the tokens") as progress:
+        done = train(
+            settings, say=lambda step, steps, words: progress(step, steps, words or "training"), note=show.note
+        )
     if done.main:
         _show(done, json)
     if done.ending.value == "interrupted":
         raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """Ctrl-C while modules are imported: Python may lose an exception there, and nothing is begun yet."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run(exp_dir: Path, work: Work) -> Run:

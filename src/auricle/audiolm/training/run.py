@@ -136,8 +136,6 @@ class _Run:
             self._workers.count,
         )
         steps = steps_of(self._settings, data)
-        for remark in remarks(self._settings, data, steps) if state is None else ():
-            self._note(remark)
         if state is not None and not place.finished:
             self._note(f"going on from step {place.step} of {steps} in {self._folder.out}")
         ending = Ending.DONE if place.finished else self._trained(state, place, data, steps)
@@ -169,6 +167,10 @@ class _Run:
         if state is not None:
             workers.restore(model, optimizer, state["model"], state["optimizer"])
             window.restore(state["window"])
+        if state is None:
+            self._note(f"beginning at step 0 of {steps} in {self._folder.out}")
+            for remark in remarks(settings, data, steps):
+                self._note(remark)
         workers.summed([0.0])  # none of them reads what stage 1 left any more
         if workers.main:
             self._folder.begin()
