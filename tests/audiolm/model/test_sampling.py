@@ -111,6 +111,8 @@ def test_drawing_leaves_the_global_generator_alone() -> None:
         ("top_k", 2.5),
         ("top_p", 0.0),
         ("top_p", 1.1),
+        ("top_p", -1),
+        ("guidance", 1e308),
         ("guidance", -1.0),
         ("guidance", float("nan")),
         ("repetition_window", -1),

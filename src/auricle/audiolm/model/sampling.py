@@ -13,6 +13,7 @@ from auricle.errors import OptionError
 
 NAR = ("greedy", "sampled")
 WITHOUT = ("prompt", "style")
+MOST_GUIDANCE = 100
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class TokenSampling:
     nar: str = "greedy"  # "sampled": codebooks that are predicted at once are drawn, too
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p", "guidance", "repetition_ratio"):
+        for name in ("temperature", "guidance", "repetition_ratio"):
             value = getattr(self, name)
             if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
                 raise OptionError(f"{name} is {value!r}; it is a number from 0")
-        if not 0 < self.top_p <= 1:
-            raise OptionError(f"top_p is {self.top_p}; it lies in 0 < top_p <= 1")
+        if type(self.top_p) not in (int, float) or not 0 < self.top_p <= 1:
+            raise OptionError(f"top_p is {self.top_p!r}; it is above 0 and at most 1, where 1 keeps all")
+        if self.guidance > MOST_GUIDANCE:
+            raise OptionError(f"guidance is {self.guidance:g}; it is at most {MOST_GUIDANCE}, and 3 is much")
         if self.repetition_ratio > 1:
             raise OptionError(f"repetition_ratio is {self.repetition_ratio}; it is a share, 0 to 1")
         for name in ("top_k", "repetition_window"):
