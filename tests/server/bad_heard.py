@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import numpy as np
 
 from tests.server import bad_sounds
@@ -150,7 +151,10 @@ def uploads() -> Iterator[Bad]:
     yield Bad("upload: a field that is a file", 400, WRITE, options={"files": named})
     yield Bad("upload: no model", 400, WRITE, options={"files": two[:1]})
     many = [("x", (None, b"1"))] * 10_000
-    yield Bad("upload: 10,000 fields", 400, WRITE, options={"files": [*two[:1], *many], "data": model})
+    # Built here and sent as one piece: field by field the client alone would take a second.
+    built = httpx2.Request("POST", "http://here/", files=[*two[:1], *many], data=model)
+    whole = {"content": built.read(), "headers": {"content-type": built.headers["content-type"]}}
+    yield Bad("upload: 10,000 fields", 400, WRITE, options=whole)
     many_files = [("file", ("a", b"1"))] * 2000
     yield Bad("upload: 2,000 files", 400, WRITE, options={"files": many_files, "data": model})
     yield upload("upload: two megabytes in a field", 400, good, prompt="x" * 2_000_000)

@@ -87,8 +87,8 @@ def locked(out: Path) -> Iterator[None]:
         import fcntl
     except ImportError:  # not a POSIX system: two runs into one folder aren't told apart
         fcntl = None  # type: ignore[assignment]
-    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     with told_when_full(out, "nothing is written"):
+        new = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("w")
     try:
