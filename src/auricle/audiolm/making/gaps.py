@@ -152,17 +152,15 @@ def _told(plan: Gap, codec: Codec) -> list[str]:
 def _sides(audio: Audio, first: int, end: int, request: Request, codec: Codec) -> list[str]:
     """What of either side is silent or missing."""
     before = min(len(request.left), request.gap.left if request.gap and not request.steps else request.context)
-    after = audio.samples[end : end + len(request.right) * codec.frame]
-    notes = [
-        *silence(audio.samples[first - before * codec.frame : first], *_heard("before", audio, codec)),
-        *silence(after, *_heard("after", audio, codec)),
-    ]
+    sides = {
+        "before": audio.samples[first - before * codec.frame : first],
+        "after": audio.samples[end : end + len(request.right) * codec.frame],
+    }
+    notes = []
+    for side, heard in sides.items():
+        notes += silence(heard, codec.rate, f"{side} the gap that are heard", audio.channels)
     if not first:
         notes.append("nothing is before the gap: it is filled from what is after it")
     if end == len(audio.samples):
         notes.append("nothing is after the gap: it is filled from what is before it")
     return notes
-
-
-def _heard(side: str, audio: Audio, codec: Codec) -> tuple[int, str, int]:
-    return codec.rate, f"{side} the gap that are heard", audio.channels
