@@ -129,10 +129,6 @@ def embed(
         raise typer.Exit(status)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 @dataclass(frozen=True)
 class _Job:
     """One call of the command."""
@@ -172,8 +168,8 @@ class _Job:
             show.as_json({"model": self.model, "out": str(out), **record})
         else:
             sounds = done.items - len(done.failures)
-            counts = f"{_counted(done.vectors, 'vector')} of {_counted(sounds, 'sound')}"
-            show.line(f"{counts} in {_counted(done.shards, 'shard')}: {out}")
+            counts = f"{show.counted(done.vectors, 'vector')} of {show.counted(sounds, 'sound')}"
+            show.line(f"{counts} in {show.counted(done.shards, 'shard')}: {out}")
         if self.output.plot is not None and done.vectors:
             self._plot(drawn_of(open_embeddings(out)), self.output.plot)
         if done.failures:

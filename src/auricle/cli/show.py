@@ -189,6 +189,11 @@ def size(count: int) -> str:
     return f"{count} bytes" if units[0] == "bytes" else f"{value:.1f} {units[0]}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 sound`, `2 sounds`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def percent(fraction: float | None) -> str:
     """For people: 8.13 %; None is an empty cell."""
     return "" if fraction is None else f"{100 * fraction:.2f} %"

@@ -93,7 +93,7 @@ def tokenize_command(
     settings = Settings(codec, clip, shard, work.device, limits)
     sounds = gather(paths, source=source, splits=shares, without=out, note=show.note)
     try:
-        with show.progress(f"tokenizing {_counted(len(sounds), 'sound')}") as progress:
+        with show.progress(f"tokenizing {show.counted(len(sounds), 'sound')}") as progress:
             done = tokenize(sounds, out, settings, workers=work.workers, cluster=work.cluster, progress=progress)
     except KeyboardInterrupt:
         if so_far := how_far(out):
@@ -120,7 +120,10 @@ def _show(done: Outcome, out: Path, json: bool) -> None:
         return
     rows = [(one.split, one.sources, one.sounds, one.items, round(one.seconds, 2)) for one in done.splits]
     show.table(
-        f"{_counted(done.items, 'item')}: {out}", ("split", "sources", "sounds", "items", "seconds"), rows, sys.stdout
+        f"{show.counted(done.items, 'item')}: {out}",
+        ("split", "sources", "sounds", "items", "seconds"),
+        rows,
+        sys.stdout,
     )
 
 
@@ -128,19 +131,16 @@ def _remarks(done: Outcome, settings: Settings, asked: list[str | None], shares:
     """What came out other than one may think."""
     if done.cut:
         show.note(
-            f"{_counted(done.cut, 'sound')} longer than {settings.clip:g} s: codes are cut into items of like length"
+            f"{show.counted(done.cut, 'sound')} longer than {settings.clip:g} s: codes are cut into items of like "
+            "length"
         )
     if done.mixed:
-        show.note(f"{_counted(done.mixed, 'sound')} of several channels, which are mixed")
+        show.note(f"{show.counted(done.mixed, 'sound')} of several channels, which are mixed")
     for name in empty_splits(shares or SHARES, asked):
         show.note(f"no source fell into split {name}: give more sources, or other shares")
     if done.copies:
         first, second = done.copies[0]
         show.note(
-            f"{_counted(len(done.copies), 'sound')} in two splits under two names, such as {first} and {second}: leave "
-            "one out, or what is learnt from one is tested on the other"
+            f"{show.counted(len(done.copies), 'sound')} in two splits under two names, such as {first} and {second}: "
+            "leave one out, or what is learnt from one is tested on the other"
         )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"

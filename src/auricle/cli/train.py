@@ -234,5 +234,5 @@ def _show_result(done: Outcome) -> None:
             shares = (show.percent(test["top1"][book]), show.percent(test["top10"][book]))
             rows.append((book, nats, test["perplexity"][book], *shares, unigram[book], copied[book]))
     header = ("codebook", "cross-entropy", "perplexity", "top-1", "top-10", "unigram", "copy-last")
-    items = f"{test['items']} test item{'s' * (test['items'] != 1)}"
+    items = show.counted(test["items"], "test item")
     show.table(f"{items}, in nats a token: {done.out / 'best'}", header, rows, sys.stdout)
