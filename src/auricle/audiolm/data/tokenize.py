@@ -81,7 +81,7 @@ def tokenize(
     codec = load_codec(settings.codec, device=settings.device)
     most = _frames(settings, codec)
     names = {sound.id: _name(sound) for sound in sounds}
-    plan = _plan(sounds, settings, codec)
+    plan = _plan(sounds, names, settings, codec)
     with open_job(out, plan, free=OF_SOUNDS, check=lambda job: _check_done(job, names)) as job:
         records = _kept(job, list(names.items()))
         first = records[-1]["end"] if records else 0
@@ -90,7 +90,7 @@ def tokenize(
         progress(first, len(sounds))
         with closing(encode_all(left, codec, how, workers or _workers(left, settings, codec), cluster)) as stream:
             for shard in _shards(left, stream, settings.shard, most, lambda n: progress(first + n, len(sounds))):
-                records.append(_written(job, records, first, shard, codec))
+                records.append(_written(job, records, first, shard, names, codec))
         return finish(job, records, len(sounds), len(left))
 
 
@@ -112,18 +112,18 @@ def _workers(sounds: Sequence[Sound], settings: Settings, codec: Codec) -> int:
     return max(1, min(cores(), MOST_WORKERS, size // BYTES_OF_A_WORKER))
 
 
-def _plan(sounds: Sequence[Sound], settings: Settings, codec: Codec) -> dict[str, Any]:
+def _plan(sounds: Sequence[Sound], names: Mapping[str, str], settings: Settings, codec: Codec) -> dict[str, Any]:
     """What the folder is begun with; another is another folder."""
     asked = {name: value for name, value in asdict(settings).items() if name not in ("limits", "device")}
-    names = ("rate", "frame", "codebooks", "size")
+    shape = {name: getattr(codec, name) for name in ("rate", "frame", "codebooks", "size")}
     return {
         "format": FORMAT,
         **asked,
         **asdict(settings.limits),
-        "codec is": {**{name: getattr(codec, name) for name in names}, "codes of a test sound": probe(codec)},
+        "codec is": {**shape, "codes of a test sound": probe(codec)},
         "sounds": len(sounds),
         "list of sounds": digest(*map(_described, sounds)),
-        "content of the sounds": digest(*(fingerprint(one.path).hex() for one in sounds)),
+        "content of the sounds": digest(*names.values()),
     }
 
 
@@ -196,7 +196,14 @@ def _shards(
         yield shard
 
 
-def _written(job: Job, records: Sequence[dict[str, Any]], offset: int, shard: _Shard, codec: Codec) -> dict[str, Any]:
+def _written(
+    job: Job,
+    records: Sequence[dict[str, Any]],
+    offset: int,
+    shard: _Shard,
+    names: Mapping[str, str],
+    codec: Codec,
+) -> dict[str, Any]:
     """Writes the archive of a shard, then what says that it is there; gives that."""
     split = shard.done[0][0].split or ""
     name = archive_name(split, sum(record["split"] == split and record["archive"] is not None for record in records))
@@ -212,7 +219,7 @@ def _written(job: Job, records: Sequence[dict[str, Any]], offset: int, shard: _S
             arrays[key] = done.codes[first:end]
             cuts.append(cut_of(sound, done, (first, end), (name, key), codec))
     record = {
-        "sounds": {sound.id: _name(sound) for sound, _, _ in shard.done},
+        "sounds": {sound.id: names[sound.id] for sound, _, _ in shard.done},
         "first": offset + shard.first,
         "end": offset + shard.end,
         "split": split,
