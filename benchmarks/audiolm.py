@@ -22,6 +22,7 @@ from rich.progress import track
 
 from auricle.audiolm.distances import log_mel_frechet
 from auricle.audiolm.making import Loaded, continue_audio, infilling, load_audiolm, restyle_audio
+from auricle.audiolm.making.defaults import TRIES
 from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
@@ -56,6 +57,7 @@ def main(arguments: list[str] | None = None) -> None:
         "made_s": MADE_S,
         "gap_s": list(GAP),
         "draws": DRAWS,
+        "tries": TRIES,
         "test": json.loads(options.trained.read_text(encoding="utf-8"))["test"],
         "sampling": {"temperature": options.temperature, "top_k": options.top_k, "top_p": options.top_p},
         "continue": continued(loaded, voices, others, sampling),

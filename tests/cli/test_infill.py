@@ -45,6 +45,25 @@ def test_a_gap_is_filled(auricle: Run, song: Path, lm: Path) -> None:
     assert Path("b.wav").read_bytes() != Path("song-filled.wav").read_bytes()
 
 
+def test_tries(auricle: Run, song: Path, lm: Path) -> None:
+    call = ("infill", song, "--gap", "0.5:0.9", "--model", lm, "--seed", 1)
+    for tries in (1, 2, 16):
+        assert auricle(*call, "--tries", tries, "--out", f"{tries}.wav").status == 0
+    assert auricle(*call, "--out", "usual.wav").status == 0
+    sounds = [Path(f"{name}.wav").read_bytes() for name in (1, 2, 16, "usual")]
+    assert len(set(sounds)) == 3
+    assert sounds[2] == sounds[3]
+    alike = auricle(*call, "--tries", 2, "--temperature", 0, "--out", "alike.wav")
+    assert alike.err == "note: one try is made instead of 2: they would be alike at temperature 0\n"
+
+
+def test_tries_that_are_none(refused: Callable[..., str], song: Path, lm: Path) -> None:
+    told = refused("infill", song, "--gap", "0.5:0.9", "--model", lm, "--tries", 65)
+    assert "tries is 65; it must be a whole number from 1 to 64" in told
+    told = refused("infill", song, "--gap", "0.5:0.9", "--model", lm, "--tries", 2, "--from-left-only")
+    assert "from_left_only does not hear it: drop one" in told
+
+
 def test_a_long_gap_is_said(auricle: Run, song: Path, lm: Path) -> None:
     done = auricle("infill", song, "--gap", "0.3:1.8", "--model", lm, "--json")
     assert done.json["notes"][0].startswith("the gap is longer than what is filled in one go: its first ")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.audiolm.making.defaults import MODEL
+from auricle.audiolm.making.defaults import MODEL, TRIES
 from auricle.cli.app import Command, new_app
 from auricle.cli.making import Call
 from auricle.cli.making_options import MakingModel, Output, SoundArgument, Tokens, Windowing
@@ -22,6 +22,14 @@ def infill(
     sound: SoundArgument,
     *,
     gap: Annotated[str, typer.Option(metavar="FROM:TO", help="What is made anew, in seconds: 2.0:3.5.")],
+    tries: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Fill it N times, and keep the one that what is after the gap fits best.  "
+            f"[default: {TRIES}; 1 at temperature 0]",
+        ),
+    ] = None,
     from_left_only: Annotated[
         bool, typer.Option("--from-left-only", help="Don't listen to what is after the gap, to compare.")
     ] = False,
@@ -37,20 +45,22 @@ def infill(
     """Fill a gap in a sound, from what is before it and after it.
 
     What is in the gap is not listened to. The rest is kept as it is, at the codec's rate and mixed to mono, but for a
-    fade of 30 ms on either side. A gap that is longer than the model takes in one go is filled window after window.
+    fade of 30 ms on either side. It is filled several times, and the one is kept after which the model finds what
+    follows the gap likeliest. A gap that is longer than it takes in one go is filled window after window.
 
     \b
     auricle infill examples/melody.wav --gap 2.0:3.5
     auricle infill examples/melody.wav --gap 4.2:4.9 --out mended.flac --picture mended.png
+    auricle infill examples/melody.wav --gap 2.0:3.5 --tries 64 --out better.wav
     auricle infill examples/melody.wav --gap 2.0:3.5 --from-left-only --out blind.wav
     """
     place = _parsed(gap)
     call = Call(sound, "filled", model, hardware, tokens, windowing, output, reading, json, timings)
-    from auricle.audiolm.making.gaps import check_gap, infilling  # brings torch with it
+    from auricle.audiolm.making.gaps import check_filling, infilling  # brings torch with it
 
     call.run(
-        lambda audio, loaded, options: infilling(audio, place, from_left_only=from_left_only, **options),
-        lambda options: check_gap(place),
+        lambda audio, loaded, options: infilling(audio, place, tries=tries, from_left_only=from_left_only, **options),
+        lambda options: check_filling(place, tries, from_left_only=from_left_only),
     )
 
 

@@ -65,6 +65,7 @@ class Echo:
         self.device = torch.device("cpu")
         self.period, self.ends = period, ends
         self.asked: list[tuple[Prompt, int, TokenSampling]] = []
+        self.judged: list[tuple[Prompt, Tensor]] = []
 
     def parameters(self) -> list[Tensor]:
         return []
@@ -91,6 +92,13 @@ class Echo:
         if step is not None:
             step(frames)
         return found
+
+    def nats(self, prompts: Sequence[Prompt], targets: Sequence[Tensor]) -> list[float]:
+        """How many codes are others than it would say."""
+        asked = list(zip(prompts, targets, strict=True))
+        self.judged += asked
+        rows = [torch.arange(len(target)) % self.period - self.period for _, target in asked]
+        return [float((one.left[row] != target).sum()) for row, (one, target) in zip(rows, asked, strict=True)]
 
 
 def loaded(lm: Any = None, codec: Any = None) -> Loaded:

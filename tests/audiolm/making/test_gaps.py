@@ -42,7 +42,7 @@ def test_a_period_later_it_fits_at_both_seams() -> None:
 
 def test_the_model_is_shown_both_sides_on_one_grid() -> None:
     model = Echo()
-    filled((1.0, 1.5), model)
+    filled((1.0, 1.5), model, tries=1)
     ((prompt, frames, _),) = model.asked
     assert (frames, prompt.gap) == (100, 100)
     assert (len(prompt.left), len(prompt.right)) == (150, 150)
@@ -53,7 +53,7 @@ def test_the_model_is_shown_both_sides_on_one_grid() -> None:
 
 def test_a_gap_between_frames_has_one_more() -> None:
     model = Echo()
-    filled((1.0, 1.501), model)
+    filled((1.0, 1.501), model, tries=1)
     ((prompt, frames, _),) = model.asked
     assert (frames, prompt.gap) == (101, 101)
     np.testing.assert_allclose(
@@ -71,7 +71,7 @@ def test_from_the_left_only() -> None:
 
 def test_a_long_gap_is_filled_window_by_window() -> None:
     model = Echo(max_frames=100)
-    made = filled((1.0, 2.0), model)
+    made = filled((1.0, 2.0), model, tries=1)
     assert [(len(p.left), frames, len(p.right), p.gap) for p, frames, _ in model.asked] == [
         (40, 60, 0, 0),
         (40, 60, 0, 0),

@@ -86,6 +86,26 @@ def test_greedy_codes_are_those_that_training_finds_likeliest(kind: str) -> None
                 assert logits[row, : len(target)].argmax(-1).tolist() == target[:, codebook].tolist()
 
 
+@pytest.mark.parametrize("kind", ["ar-nar", "delay", "seed", "delay-end"])
+def test_nats_of_each_target(kind: str) -> None:
+    """As the losses of training have them, one row at a time, without a sound's end and without dropout."""
+    lm = model(kind, dropout=0.5).train()
+    targets = [codes(frames, 50 + frames) for frames in FRAMES]
+    found = lm.nats(prompts(), targets)
+    assert lm.training
+    assert found == lm.nats(prompts(), targets)
+    lm.eval()
+    for one, prompt, target in zip(found, prompts(), targets, strict=True):
+        losses = lm.evaluate(type(batch()).of([prompt], [target], [False]), stage=1)
+        assert one == pytest.approx(float(losses.nll_sums.sum()), rel=1e-6)
+        assert int((losses.tokens > 0).sum()) == lm.config.streams
+
+
+def test_nats_of_codes_that_are_none() -> None:
+    with pytest.raises(PromptError, match="the model's lie in"):
+        model().nats([Prompt()], [codes(3) + SIZE])
+
+
 @pytest.mark.parametrize("kind", ["ar-nar", "delay"])
 def test_guidance(kind: str) -> None:
     lm, own = model(kind), prompts()

@@ -8,18 +8,25 @@ from typing import Unpack
 
 from auricle.api import Sound
 from auricle.audiolm.codecs import Codec
-from auricle.audiolm.making.generating import Request
+from auricle.audiolm.making.defaults import MOST_TRIES, TRIES
+from auricle.audiolm.making.generating import Codes, Request
 from auricle.audiolm.making.job import RUN_OUT, Job, Making
 from auricle.audiolm.making.made import Made
 from auricle.audiolm.making.options import MakingOptions, Options, finite, listed, timed
 from auricle.audiolm.making.source import frames_after, frames_before, silence, source
-from auricle.audiolm.making.windows import Gap
+from auricle.audiolm.making.windows import Frames, Gap
 from auricle.errors import OptionError
 from auricle.types import Audio
+from auricle.types.checks import require
 
 
 def infill_audio(
-    sound: Sound, gap: tuple[float, float], *, from_left_only: bool = False, **options: Unpack[MakingOptions]
+    sound: Sound,
+    gap: tuple[float, float],
+    *,
+    tries: int | None = None,
+    from_left_only: bool = False,
+    **options: Unpack[MakingOptions],
 ) -> Made:
     """Fills a gap in a sound anew, from what is before it and after it. What is in the gap is not listened to.
 
@@ -29,26 +36,34 @@ def infill_audio(
     Args:
         sound: a path, bytes, or `Audio` of any rate.
         gap: where it begins and ends, in seconds.
+        tries: so many are made of what is filled from both sides, and the one is kept after which the model finds what
+            follows the gap likeliest. None is 16, or 1 where they would be alike (`temperature=0`) or nothing follows.
         from_left_only: what is after the gap isn't listened to either, to compare with.
         options: the fields of `Options`: model, sampling, seed, window, fade, max_new_seconds, all_threads, cancel,
             progress.
 
     Raises:
         SoundError: the sound can't be read, or is shorter than a frame of the codec.
-        OptionError: the gap isn't in the sound, or leaves nothing to fill it from; an option is outside its range.
+        OptionError: the gap isn't in the sound, or leaves nothing to fill it from; an option is outside its range, as
+            tries beyond 64.
         CheckpointError: the model can't be used; HubError: there is none of that name.
         CancelledError: it was given up.
         AuricleError: the model ended the sound within the gap.
     """
-    return infilling(sound, gap, from_left_only=from_left_only, **options).made
+    return infilling(sound, gap, tries=tries, from_left_only=from_left_only, **options).made
 
 
 def infilling(
-    sound: Sound, gap: tuple[float, float], *, from_left_only: bool = False, **options: Unpack[MakingOptions]
+    sound: Sound,
+    gap: tuple[float, float],
+    *,
+    tries: int | None = None,
+    from_left_only: bool = False,
+    **options: Unpack[MakingOptions],
 ) -> Making:
     """As `infill_audio`, piece by piece: everything is checked now, and made as the result is iterated over."""
     asked = Options(**options)
-    check_gap(gap)
+    check_filling(gap, tries, from_left_only=from_left_only)
     manner = asked.manner()
     loaded = asked.loaded()
     codec = loaded.codec
@@ -68,15 +83,10 @@ def infilling(
     if from_left_only:
         request = Request(left, window.context, tuple(window.steps(frames)), left[:0], right[:0])
     else:
-        plan = window.gap(frames, len(left), len(right))
-        if plan.alone and not len(left):
-            most = min(window.together, longest - plan.right)
-            raise OptionError(
-                f"nothing is before the gap, and it has {frames / codec.frame_rate:.2f} s; from what is after it at "
-                f"most {most / codec.frame_rate:.2f} s are filled in one go: make it shorter"
-            )
-        request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan)
-        notes += _told(plan, codec)
+        plan = _plan(window, frames, left, right, codec)
+        many, told = _tries(tries, plan, greedy=manner.sampling.greedy)
+        request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan, many)
+        notes += _told(plan, codec) + told
     notes += _sides(audio, first, end, request, codec)
     return Making(
         Job(
@@ -98,11 +108,15 @@ def infilling(
     )
 
 
-def check_gap(gap: tuple[float, float]) -> None:
+def check_filling(gap: tuple[float, float], tries: int | None, *, from_left_only: bool) -> None:
     """
     Raises:
-        OptionError: it is none in any sound.
+        OptionError: it is none in any sound, or isn't filled so.
     """
+    fits = tries is None or (type(tries) is int and 1 <= tries <= MOST_TRIES)
+    require(fits, "tries", repr(tries), f"a whole number from 1 to {MOST_TRIES}")
+    if from_left_only and tries is not None:
+        raise OptionError("what is after the gap chooses among tries, and from_left_only does not hear it: drop one")
     if not isinstance(gap, Sequence) or len(gap) != 2 or not all(isinstance(at, Real) for at in gap):
         raise OptionError(f"gap is {gap!r}; it must be two numbers of seconds, where it begins and ends")
     start_s, end_s = gap
@@ -136,6 +150,30 @@ def _place(audio: Audio, gap: tuple[float, float], codec: Codec) -> tuple[int, i
                 f"{audio.source}, less than a frame of {codec.name} ({1000 * codec.frame / codec.rate:g} ms): {instead}"
             )
     return first, end
+
+
+def _plan(window: Frames, frames: int, left: Codes, right: Codes, codec: Codec) -> Gap:
+    """
+    Raises:
+        OptionError: it would have to be begun from the left, and there is none.
+    """
+    plan = window.gap(frames, len(left), len(right))
+    if plan.alone and not len(left):
+        most = min(window.together, window.longest - plan.right)
+        raise OptionError(
+            f"nothing is before the gap, and it has {frames / codec.frame_rate:.2f} s; from what is after it at "
+            f"most {most / codec.frame_rate:.2f} s are filled in one go: make it shorter"
+        )
+    return plan
+
+
+def _tries(asked: int | None, plan: Gap, *, greedy: bool) -> tuple[int, list[str]]:
+    """How many are made of a gap, and why not as many as were asked for."""
+    many = TRIES if asked is None else asked
+    if many == 1 or not (greedy or not plan.right):
+        return many, []
+    why = "they would be alike at temperature 0" if greedy else "nothing is after the gap to choose one by"
+    return 1, [] if asked is None else [f"one try is made instead of {many}: {why}"]
 
 
 def _told(plan: Gap, codec: Codec) -> list[str]:

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from auricle.audiolm.making.choosing import prompt_of_tries, the_likeliest
+from auricle.audiolm.making.defaults import MOST_TRIES
 from auricle.audiolm.making.windows import Gap
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.prompt import Prompt
@@ -22,6 +25,17 @@ SEEDS = 2**63
 STRIDE = 0x4F1BBCDCBFA53E0B  # between the seeds of pieces: no other piece, of this sound or the next, comes near
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One piece."""
+
+    number: int
+    before: int  # frames made until then
+    frames: int
+    heard: int  # frames before it that are heard
+    both: bool  # whether those after it are
+
+
 @dataclass(frozen=True, eq=False)
 class Request:
     """What is generated, and from what."""
@@ -32,24 +46,25 @@ class Request:
     style: Codes
     right: Codes  # what is known of after it
     gap: Gap | None = None  # how the last piece is made, if from both sides
+    tries: int = 1  # of that piece, the one kept that what follows fits best
 
     @property
     def frames(self) -> int:
         return sum(self.steps) + (self.gap.together if self.gap else 0)
 
-    def pieces(self) -> Iterator[tuple[int, int, bool]]:
-        """Of each: its frames, how many frames before it are heard, and whether those after it are."""
-        for step in self.steps:
-            yield step, self.context, False
+    def turns(self) -> Iterator[Turn]:
+        """What the model is asked for, one after the other."""
+        for number, step in enumerate(self.steps):
+            yield Turn(number, sum(self.steps[:number]), step, self.context, both=False)
         if self.gap:
-            yield self.gap.together, self.gap.left, True
+            yield Turn(len(self.steps), sum(self.steps), self.gap.together, self.gap.left, both=True)
 
-    def prompt(self, known: Codes, frames: int, heard: int, both: bool) -> Prompt:
-        """Of a piece, when so much is known of what is before it."""
-        right = self.right if both else self.right[:0]
-        parts = (known[max(0, len(known) - heard) :], right, self.style)
+    def prompt(self, known: Codes, turn: Turn) -> Prompt:
+        """Of a turn, when so much is known of what is before it."""
+        right = self.right if turn.both else self.right[:0]
+        parts = (known[max(0, len(known) - turn.heard) :], right, self.style)
         left, right_part, style = (torch.from_numpy(part.copy()) for part in parts)
-        return Prompt(left=left, right=right_part, style=style, gap=frames if len(right) else 0)
+        return Prompt(left=left, right=right_part, style=style, gap=turn.frames if len(right) else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +81,10 @@ class Manner:
         assert self.sampling.seed is not None, "one is drawn where none is given"
         return self.sampling.seed
 
+    def sampled(self, seed: int, turn: Turn) -> TokenSampling:
+        """With the seed of a turn."""
+        return replace(self.sampling, seed=(seed + turn.number * STRIDE) % SEEDS)
+
 
 def generated(lm: AudioLM, request: Request, manner: Manner, rows: int = 1) -> Iterator[list[Codes]]:
     """Each piece of a number of sounds, as soon as it is made: `(frames, codebooks)` for each row.
@@ -76,24 +95,45 @@ def generated(lm: AudioLM, request: Request, manner: Manner, rows: int = 1) -> I
         PromptError: the model can't be asked so, as without anything to go on from.
         CancelledError: it was given up.
     """
-    known, ended, done = [request.left] * rows, [False] * rows, 0
-    for number, (frames, heard, both) in enumerate(request.pieces()):
-        before = done
-
-        def told(step: int, before: int = before) -> None:
-            manner.progress(min(before + step, request.frames), request.frames)
-
-        sampling = replace(manner.sampling, seed=(manner.seed + number * STRIDE) % SEEDS)
-        prompts = [request.prompt(row, frames, heard, both) for row in known]
-        made = lm.generate(prompts, frames, sampling, cache=manner.cache, cancel=manner.cancel, step=told)
+    known, ended = [request.left] * rows, [False] * rows
+    for turn in request.turns():
+        draw = _chosen if turn.both and request.tries > 1 else _drawn
+        made = draw(lm, [request.prompt(row, turn) for row in known], request, manner, turn)
         pieces = [piece.cpu().numpy()[: 0 if over else None] for piece, over in zip(made, ended, strict=True)]
-        ended = [over or len(piece) < frames for over, piece in zip(ended, pieces, strict=True)]
+        ended = [over or len(piece) < turn.frames for over, piece in zip(ended, pieces, strict=True)]
         known = [np.concatenate([row, piece]) for row, piece in zip(known, pieces, strict=True)]
-        done += frames
         yield pieces
         if all(ended):
             break
     manner.progress(request.frames, request.frames)
+
+
+def _drawn(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Manner, turn: Turn) -> list[Tensor]:
+    """All rows in one batch."""
+
+    def told(step: int) -> None:
+        manner.progress(min(turn.before + step, request.frames), request.frames)
+
+    sampling = manner.sampled(manner.seed, turn)
+    return lm.generate(prompts, turn.frames, sampling, cache=manner.cache, cancel=manner.cancel, step=told)
+
+
+def _chosen(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Manner, turn: Turn) -> list[Tensor]:
+    """Row after row: its tries are one batch, of which one is kept."""
+    found: list[Tensor] = []
+    for prompt in prompts:
+        row = len(found)
+
+        def told(step: int, row: int = row) -> None:
+            made = (row * turn.frames + step) // len(prompts)
+            manner.progress(min(turn.before + made, request.frames), request.frames)
+
+        # MOST_TRIES apart, lest a row has all but one of the tries of the row before.
+        sampling = manner.sampled((manner.seed + row) * MOST_TRIES, turn)
+        asked = [prompt_of_tries(prompt)] * request.tries
+        tries = lm.generate(asked, turn.frames, sampling, cache=manner.cache, cancel=manner.cancel, step=told)
+        found.append(the_likeliest(lm, prompt, tries))
+    return found
 
 
 def drawn_seed(sampling: TokenSampling) -> TokenSampling:

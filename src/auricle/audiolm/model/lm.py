@@ -7,7 +7,8 @@ time from its left side, and need not learn an end. `pattern="delay"` has one tr
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -132,17 +133,26 @@ class AudioLM(Autoregressive, NonAutoregressive):
             return []
         sampling = sampling or TokenSampling()
         wanted = self._wanted(prompts, frames)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                run = self._run(prompts, wanted, sampling, cancel, step)
-                codes, lens = decode(self, run, cache=cache)
-                if self.config.has_nar:
-                    codes = refine(self, run, codes[..., 0], lens)
-        finally:
-            self.train(was_training)
+        with self._asked():
+            run = self._run(prompts, wanted, sampling, cancel, step)
+            codes, lens = decode(self, run, cache=cache)
+            if self.config.has_nar:
+                codes = refine(self, run, codes[..., 0], lens)
         return [row[:length].clone() for row, length in zip(codes, lens.tolist(), strict=True)]
+
+    def nats(self, prompts: Sequence[Prompt], targets: Sequence[Tensor]) -> list[float]:
+        """How unlikely the AR half finds each target after its prompt, in nats: its codebook 0, or in the delay pattern
+        all of it. That a sound ends is not asked.
+
+        Raises:
+            PromptError: codes aren't the model's, or not as many prompts as targets.
+        """
+        found = []
+        with self._asked():
+            for prompt, target in zip(prompts, targets, strict=True):  # one by one: losses are sums over a batch
+                batch = Batch.of([prompt], [target], [False], size=self.config.codebook_size)
+                found.append(float(self.evaluate(batch.to(self.device), stage=AR_ONLY).nll_sums.sum()))
+        return found
 
     def inference(
         self,
@@ -181,6 +191,17 @@ class AudioLM(Autoregressive, NonAutoregressive):
         shortest = min(len(row) for row in found)
         rows = torch.stack([row[:shortest] for row in found])
         return torch.cat([x[:, :length].to(rows.device).long(), rows], dim=1)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Without dropout and gradients."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(was_training)
 
     def _wanted(self, prompts: Sequence[Prompt], frames: int | Sequence[int]) -> list[int]:
         wanted = list(frames) if isinstance(frames, Sequence) else [frames] * len(prompts)
