@@ -37,7 +37,7 @@ from recipes.audiolm.timbres import INSTRUMENTS, RATE
 SEED = 902
 PROMPT_S, MADE_S = 5.0, 6.0
 GAP = (3.0, 4.5)
-DRAWS = 8  # of each gap and side, whose mean counts: a single one is near or far by luck
+DRAWS = 8  # fillings of each gap and side, whose mean counts: a single one is near or far by luck
 RESAMPLES = 2000
 
 

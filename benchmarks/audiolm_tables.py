@@ -54,8 +54,8 @@ def audiolm(result: dict[str, Any]) -> str:
     ]
     for books, nats in filling["nats"].items():
         rows += [
-            [f"nats a token of such a gap's true codes, {books}, both sides heard", _plain(nats["both_sides"]), "", ""],
-            ["the same, the left side heard alone", _plain(nats["left_alone"]), "", ""],
+            [f"nats a token of such a gap's true codes, {books}, both sides in the prompt", _plain(nats["both_sides"]), "", ""],
+            ["the same, the left side alone", _plain(nats["left_alone"]), "", ""],
         ]
     far = going["frechet_db2"]
     rows.append(
@@ -73,8 +73,8 @@ def audiolm(result: dict[str, Any]) -> str:
         f"{result['melodies']} melodies that training never saw, {seconds}; in brackets 95 % intervals over melodies. "
         "Chance is the same continuations judged by other prompts' keys and tempi; of the Fréchet distance, white "
         "noise, and in the last column other melodies through the codec. A gap counts as the mean of "
-        f"{result['draws']} draws; with both sides it is nearer to what was there by {gained}, and its codes take "
-        f"{fewer} nats less. {result['date']}; made by `python -m benchmarks.audiolm`."
+        f"{result['draws']} fillings, from both sides each the one of {result['tries']} tries that what follows fits "
+        f"best: nearer to what was there by {gained}. With both sides in the prompt its codes take {fewer} nats less. {result['date']}; made by `python -m benchmarks.audiolm`."
     )
     return f"{table(head, rows, right=(1, 2, 3))}\n\n{note}"
 
