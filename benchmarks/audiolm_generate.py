@@ -1,4 +1,4 @@
-"""How fast an AudioLM of the seed's size makes sound on a CPU, with its cache and without; the codec apart.
+"""How fast an AudioLM of VALL-E's size makes sound on a CPU, with its cache and without; the codec apart.
 
     python -m benchmarks.audiolm_generate
 

@@ -54,7 +54,12 @@ def audiolm(result: dict[str, Any]) -> str:
     ]
     for books, nats in filling["nats"].items():
         rows += [
-            [f"nats a token of such a gap's true codes, {books}, both sides in the prompt", _plain(nats["both_sides"]), "", ""],
+            [
+                f"nats a token of such a gap's true codes, {books}, both sides in the prompt",
+                _plain(nats["both_sides"]),
+                "",
+                "",
+            ],
             ["the same, the left side alone", _plain(nats["left_alone"]), "", ""],
         ]
     far = going["frechet_db2"]
@@ -74,7 +79,8 @@ def audiolm(result: dict[str, Any]) -> str:
         "Chance is the same continuations judged by other prompts' keys and tempi; of the Fréchet distance, white "
         "noise, and in the last column other melodies through the codec. A gap counts as the mean of "
         f"{result['draws']} fillings, from both sides each the one of {result['tries']} tries that what follows fits "
-        f"best: nearer to what was there by {gained}. With both sides in the prompt its codes take {fewer} nats less. {result['date']}; made by `python -m benchmarks.audiolm`."
+        f"best: nearer to what was there by {gained}. With both sides in the prompt its codes take {fewer} nats less. "
+        f"{result['date']}; made by `python -m benchmarks.audiolm`."
     )
     return f"{table(head, rows, right=(1, 2, 3))}\n\n{note}"
 
@@ -113,7 +119,7 @@ def _decibels(found: dict[str, float]) -> str:
 
 
 def generate(result: dict[str, Any]) -> str:
-    """Generation of the seed's size: how fast, and what the cache is worth."""
+    """Generation of VALL-E's size: how fast, and what the cache is worth."""
     settings, sound = result["settings"], result["sound_s"]
     rows = [
         ["codebook 0, by the AR half", f"{result['ar_s']:.1f} s", ""],

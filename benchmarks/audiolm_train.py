@@ -1,4 +1,4 @@
-"""How fast `auricle train` goes through sound, beside the seed's model written plainly on torch's own modules.
+"""How fast `auricle train` goes through sound, beside VALL-E's AudioLM written plainly on torch's own modules.
 
     python -m benchmarks.audiolm_train
 
@@ -8,7 +8,7 @@ heads and layers as ours, no dropout on any side, AdamW, and products in bfloat1
 - `decoder`: `nn.TransformerDecoder`, whose memory is the prompt's embeddings. The prompt does not see itself, which
   spares a fifth of the multiplications.
 - `joined`: `nn.TransformerEncoder` over prompt and target after each other, under a mask: bidirectional over the
-  prompt, causal over the target, as in the seed's model and ours.
+  prompt, causal over the target, as in VALL-E's AudioLM and ours.
 
 Two comparisons in turns: clips of one length, and clips from 2 to 15 s, which plain trainers take as they come, and
 ours in the buckets that it trains with. All run in one process, which holds on to memory as `auricle train` does.
@@ -45,7 +45,7 @@ FRACTION = 0.4
 
 
 class Plain(nn.Module):
-    """The seed's AudioLM as one would write it first: `(prompt, lens, target, lens)` -> its loss."""
+    """VALL-E's AudioLM as one would write it first: `(prompt, lens, target, lens)` -> its loss."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

@@ -65,6 +65,10 @@ def test_a_codec_that_is_another(tmp_path: Path, fields: dict[str, object], told
         load_audiolm(make_audiolm(tmp_path / "lm", **fields))
 
 
+def test_a_frame_rate_that_a_manifest_rounded(tmp_path: Path) -> None:
+    assert load_audiolm(make_audiolm(tmp_path / "lm", frame_rate=50.000001)).codec.frame_rate == 50.0
+
+
 def test_what_makes_no_sound(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"tiny makes no sound \(it is of the type 'gemma4'\): name an AudioLM"):
         load_audiolm("tiny")

@@ -63,5 +63,12 @@ def test_refused(
     assert sorted(path.name for path in Path().iterdir()) == ["melody.wav", "organ.wav"]
 
 
+def test_an_excerpt_that_is_none_is_told_before_a_model_is_looked_for(
+    refused: Callable[..., str], sounds: tuple[Path, Path]
+) -> None:
+    melody, organ = sounds
+    assert "like_at is -1.0" in refused("restyle", melody, "--like", organ, "--like-at", "-1", "--model", "nowhere")
+
+
 def test_stdin_once(refused: Callable[..., str], sounds: tuple[Path, Path], lm: Path) -> None:
     assert "given twice" in refused("restyle", "-", "--like", "-", "--model", lm)

@@ -1,4 +1,4 @@
-"""`auricle train`: the seed's flags and ours, what it prints, and how it ends."""
+"""`auricle train`: VALL-E's flags and ours, what it prints, and how it ends."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(tokens: Path, tmp_path: Path) -> list[Any]:
     return [*where, *SMALL, "--no-tensorboard", "--max-steps", 2]
 
 
-def test_the_flags_of_the_seed(auricle: Run, tokens: Path, tmp_path: Path) -> None:
+def test_the_flags_of_vall_e(auricle: Run, tokens: Path, tmp_path: Path) -> None:
     """As in its guide, but for the sizes and the rate of its optimiser."""
     flags = (
         "--model-name audio-lm --decoder-dim 32 --nhead 2 --num-decoder-layers 1 --num-quantizers 4 --base-lr 0.001 "
@@ -121,6 +121,13 @@ def test_the_time_is_up(auricle: Run, command: list[Any], monkeypatch: pytest.Mo
 def test_what_is_refused(refused: Callable[..., str], command: list[Any], flags: str, said: str) -> None:
     assert said in refused(*command, *flags.split())
     assert not command[4].exists()
+
+
+def test_processes_of_a_launcher(
+    refused: Callable[..., str], command: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert "a launcher started this one, and says how many: drop it" in refused(*command, "--processes", 2)
 
 
 def test_settings_that_come_to_nothing(auricle: Run, command: list[Any]) -> None:

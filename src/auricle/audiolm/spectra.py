@@ -28,9 +28,7 @@ def mel_bank(rate: int, size: int, bands: int) -> Tensor:
     return bank / bank.sum(0)
 
 
-def log_mel(
-    x: Tensor, rate: int, *, size: int = 1024, hop: int | None = None, bands: int = 80, floor: float = FLOOR
-) -> Tensor:
+def log_mel(x: Tensor, rate: int, *, size: int = 1024, hop: int | None = None, bands: int = 80) -> Tensor:
     """`(batch, samples)` in [-1, 1] -> natural log of magnitudes `(batch, frames, bands)`, from a Hann window of `size`
     samples scaled so that a full-scale sine's peak is about 1."""
     window = torch.hann_window(size, device=x.device)

@@ -70,11 +70,7 @@ class Call:
                     sinks = self._sinks(making, opened)
                     made = self._made(making, sinks)
             except KeyboardInterrupt:
-                if names := [str(file) for file in files if file is not None]:
-                    are, they = ("is", "it was") if len(names) == 1 else ("are", "they were")
-                    show.note(
-                        f"{' to '.join(names[:1] + names[1:][-1:])} {are} not written: stopped before {they} whole"
-                    )
+                _tell_stopped([file for file in files if file is not None])
                 raise
             for one, file, picture in zip(made, files, pictures, strict=True):
                 notes = list(one.notes)
@@ -156,6 +152,13 @@ class Call:
             "timings": asdict(made.times),
             "notes": notes,
         }
+
+
+def _tell_stopped(files: list[Path]) -> None:
+    if len(files) == 1:
+        show.note(f"{files[0]} is not written: stopped before it was whole")
+    elif files:
+        show.note(f"{files[0]} to {files[-1]} are not written: stopped before they were whole")
 
 
 def check_sound(name: str) -> None:

@@ -83,18 +83,16 @@ class Windowing:
     max_new_seconds: Annotated[float, typer.Option(metavar="S", help="Refuse to make more.")] = MOST_S
 
     def options(self, tokens: Tokens) -> MakingOptions:
-        """As keyword arguments of the library, checked."""
-        from auricle.audiolm.making import Options, Window
+        """As keyword arguments of the library."""
+        from auricle.audiolm.making import Window
         from auricle.audiolm.model.sampling import TokenSampling  # brings torch with it
 
-        options: MakingOptions = {
+        return {
             "sampling": TokenSampling(**asdict(tokens)),
             "window": Window(self.context, self.step),
             "fade": self.fade,
             "max_new_seconds": self.max_new_seconds,
         }
-        Options(**options)
-        return options
 
 
 @dataclass(frozen=True)

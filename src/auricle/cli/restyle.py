@@ -59,7 +59,7 @@ def restyle(
     auricle restyle examples/melody.wav --like examples/flute.wav --like-at 1 --style-strength 2 --out flute-like.wav
     """
     from auricle.audiolm.making.continuation import restyling
-    from auricle.audiolm.making.like import styled  # brings torch with it
+    from auricle.audiolm.making.like import Like, styled  # brings torch with it
 
     call = Call(sound, "restyled", model, hardware, tokens, windowing, output, reading, json, timings)
 
@@ -72,6 +72,7 @@ def restyle(
     def check(options: Options) -> None:
         options.check_seconds("seconds", seconds)
         styled(options, style_strength)
+        Like(like, like_at, like_seconds)
         if sound == STDIN == like:
             raise SoundError(f"{STDIN} is given twice, but stdin can be read only once")
         check_sound(like)

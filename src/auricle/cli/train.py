@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import typer
 
 from auricle.audiolm.training import Architecture, Data, Every, Optimising, Run, Settings
-from auricle.audiolm.training.launch import is_launched, launch
+from auricle.audiolm.training.launch import is_launched, is_ours, launch
 from auricle.audiolm.training.settings import Device, Dtype, Optimizer, Pattern, Positions, parse_fraction
 from auricle.cli import show
 from auricle.cli.app import Command, new_app
 from auricle.cli.main import INTERRUPTED
 from auricle.cli.options import Json, with_options
+from auricle.errors import OptionError
 from auricle.jobs.extras import needed
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Model:
         bool, typer.Option("--predict-end", help="Learn where sounds end, where the tokens say so.")
     ] = False
     share_embedding: Annotated[bool, typer.Option(help="One table a codebook for prompt, target and output.")] = True
-    positions: Annotated[Positions, typer.Option(help="As angles, or added as the seed has them.")] = "rotary"
+    positions: Annotated[Positions, typer.Option(help="As angles, or added as VALL-E's AudioLM has them.")] = "rotary"
     dropout: Annotated[float, typer.Option(metavar="P", help="Share of values left out in training.")] = (
         Architecture.dropout
     )
@@ -123,9 +124,9 @@ class Work:
 
     PANEL: ClassVar = "Run"
 
-    init: Annotated[str | None, typer.Option(metavar="MODEL", help="Start from a model's folder, or a seed's .pt.")] = (
-        None
-    )
+    init: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from a model's folder, or a .pt of VALL-E's trainer.")
+    ] = None
     valid_every: Annotated[
         str | None,
         typer.Option(metavar="N|TIME", help="Validate after so many steps, or 10m, 90s.  [default: each epoch]"),
@@ -167,13 +168,17 @@ def train_command(
     auricle train --manifest-dir tokens --exp-dir exp/c --train-stage 2 --start-epoch 11 --num-epochs 20
     accelerate launch -m auricle train --manifest-dir tokens --exp-dir exp/d
     """
-    del model_name  # there is one; the flag is the seed's
+    del model_name  # there is one; the flag is VALL-E's
     settings = Settings(
         Data(manifest_dir=manifest_dir, **{**vars(tokens), "prompt_fraction": parse_fraction(tokens.prompt_fraction)}),
         _run(exp_dir, work),
         Architecture(**vars(model)),
         Optimising(**vars(steps)),
     )
+    if work.processes != 1 and is_launched() and not is_ours():
+        raise OptionError(
+            "processes is for this command alone; a launcher started this one, and says how many: drop it"
+        )
     if work.processes != 1 and not is_launched():
         status = launch(work.processes, sys.argv[1:], device=work.device, threads=work.threads)
         raise typer.Exit(status)

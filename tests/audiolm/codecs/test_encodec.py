@@ -15,6 +15,7 @@ from transformers import EncodecModel as Reference
 from auricle.audiolm.codecs import encodec, load_codec
 from auricle.audiolm.codecs.encodec_config import EncodecConfig
 from auricle.errors import AuricleError, CheckpointError, OptionError, SoundError
+from tests.audiolm.codecs.conftest import MUSIC, make_encodec
 
 LENGTHS = (1, 100, 640, 641, 64_000, 64_123)
 
@@ -54,6 +55,17 @@ def test_pieces_give_what_the_whole_gives(
     samples = noise(90 * codec.frame + 17)
     codes, sound = codec.encode(samples), codec.decode(codec.encode(samples))
     monkeypatch.setattr(encodec, "PIECE", 7)
+    np.testing.assert_array_equal(codec.encode(samples), codes)
+    np.testing.assert_allclose(codec.decode(codes), sound, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_pieces_of_a_codec_that_sees_many_frames(causal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {**MUSIC, "kernel_size": 13, "last_kernel_size": 11, "use_causal_conv": causal}
+    codec = load_codec(str(make_encodec(tmp_path / "codec", **settings)))
+    samples = noise(60 * codec.frame)
+    codes, sound = codec.encode(samples), codec.decode(codec.encode(samples))
+    monkeypatch.setattr(encodec, "PIECE", 5)
     np.testing.assert_array_equal(codec.encode(samples), codes)
     np.testing.assert_allclose(codec.decode(codes), sound, atol=1e-6)
 

@@ -102,6 +102,15 @@ def test_values_outside_their_range(seconds: tuple[float, ...], values: dict[str
         Buckets(lasting(*seconds), **{"max_seconds": 10, **values})
 
 
+def test_items_that_fill_a_batch_each_and_cannot_be_shared() -> None:
+    items = lasting(*[10.0] * 5)
+    with pytest.raises(OptionError, match="5 batches of an item each, which 2 processes can't share evenly: raise it"):
+        Buckets(items, 15, world=2)
+    assert len(Buckets(items, 15).batches(0)) == 5
+    assert [len(Buckets(items[:4], 15, rank=rank, world=2).batches(0)) for rank in (0, 1)] == [2, 2]
+    assert [len(Buckets(items, 20, rank=rank, world=2).batches(0)) for rank in (0, 1)] == [2, 2]
+
+
 def test_what_is_filtered_out_is_told() -> None:
     items = lasting(1.0, 5.0, 7.0, 15.0, 16.0)
     kept, said = filtered(items, 5.0, 15.0)

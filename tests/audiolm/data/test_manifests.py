@@ -49,7 +49,7 @@ def cut(found: Features, number: int) -> MonoCut:
 
 
 def write(folder: Path, kind: str = "numpy_hdf5", dtype: Any = np.int64, count: int = 3, split: str = "train") -> None:
-    """As the seed's kind of programs do: by lhotse, with paths as they are given to the writer."""
+    """As VALL-E's kind of programs do: by lhotse, with paths as they are given to the writer."""
     folder.mkdir(exist_ok=True, parents=True)
     opened = NumpyHdf5Writer(folder / f"codes_{split}") if kind == "numpy_hdf5" else NumpyFilesWriter(folder / "arrays")
     with opened as writer:
@@ -103,6 +103,17 @@ def test_a_cut_may_be_a_stretch_of_what_is_stored(tmp_path: Path) -> None:
     assert (first.last, second.last) == (False, True)
     for item, part in zip((first, second), parts, strict=True):
         assert item.frames == part.num_frames
+
+
+def test_a_crop_does_not_end_a_sound_that_its_whole_ends(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    def crop(line: dict[str, Any]) -> None:
+        line["custom"] = {**(line.get("custom") or {}), "last": True}
+        line["duration"] = 0.5
+
+    rewrite(tmp_path, crop)
+    assert [item.last for item in read_cuts(tmp_path, "train")] == [True, False, True]
 
 
 def test_many_archives_do_not_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,13 +49,23 @@ def test_tries_are_drawn_from_the_left_and_the_right_chooses() -> None:
     lm = Echo()
     filled(lm)
     assert len(lm.asked) == TRIES
-    assert all((len(prompt.left), len(prompt.right), frames) == (150, 0, 100) for prompt, frames, _ in lm.asked)
+    assert all((len(prompt.left), len(prompt.right), frames) == (200, 0, 100) for prompt, frames, _ in lm.asked)
     assert len(lm.judged) == TRIES
     end = round(GAP[1] * RATE)
     for prompt, target in lm.judged:
-        assert len(prompt.left) == 250
+        assert len(prompt.left) == 300
         heard = loaded().codec.decode(target.numpy())
         np.testing.assert_allclose(heard, WHOLE[end : end + JUDGED * FRAME], atol=0.001)
+
+
+def test_what_only_chooses_leaves_its_room_to_the_left() -> None:
+    lm = Echo(max_frames=120)
+    filled(lm, (1.0, 1.2), tries=2)
+    assert [(len(prompt.left), frames) for prompt, frames, _ in lm.asked] == [(70, 40)] * 2
+    assert [(len(prompt.left), len(target)) for prompt, target in lm.judged] == [(110, JUDGED)] * 2
+    lm = Echo(max_frames=120)
+    filled(lm, (1.0, 1.2), tries=1)
+    assert [(len(prompt.left), len(prompt.right)) for prompt, _, _ in lm.asked] == [(40, 40)]
 
 
 def test_one_try_is_shown_both_sides() -> None:
@@ -75,7 +85,7 @@ def test_without_a_left_the_right_is_what_tries_are_drawn_from() -> None:
 def test_of_a_long_gap_the_last_piece_has_tries() -> None:
     lm = Echo(max_frames=100)
     filled(lm, (1.0, 2.0), tries=3)
-    assert [frames for _, frames, _ in lm.asked] == [60, 60, 40, *[40] * 3]
+    assert [frames for _, frames, _ in lm.asked] == [60, 60, 30, *[50] * 3]
     assert len(lm.judged) == 3
 
 

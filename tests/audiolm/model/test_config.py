@@ -15,8 +15,8 @@ def test_defaults_are_the_seeds_with_bos() -> None:
     config = AudioLMConfig()
     assert (config.d_model, config.nhead, config.num_layers, config.num_quantizers) == (1024, 16, 12, 4)
     assert config.prepend_bos
-    assert config.codebook_size == 2048  # the seed's code had 1024, and its codec 2048
-    assert config.frame_rate == 50.0  # one of the seed's scripts said 75
+    assert config.codebook_size == 2048  # VALL-E's code had 1024, and its codec 2048
+    assert config.frame_rate == 50.0  # one of VALL-E's scripts said 75
     assert not config.predict_end
 
 

@@ -193,7 +193,6 @@ def test_stages() -> None:
     assert torch.allclose(ar.total.double(), ar.nll_sums[0] / 27)
     assert torch.allclose(nar.total.double(), nar.nll_sums.sum() / 81)
     assert not lm.losses(given, stage=2, generator=generator).tokens[0]
-    assert torch.equal(lm(given, stage=1).total, ar.total)
     for stage in (3, -1):
         with pytest.raises(OptionError, match="stage"):
             lm.evaluate(given, stage=stage)
@@ -206,7 +205,7 @@ def test_training_draws_a_codebook_a_batch() -> None:
     drawn = []
     generator = torch.Generator().manual_seed(1)
     for _ in range(30):
-        found = lm(given, generator=generator)
+        found = lm.losses(given, stage=0, generator=generator)
         assert found.tokens[0] == 27
         drawn.append(int(found.tokens[1:].nonzero()))
     assert set(drawn) == {0, 1, 2}

@@ -1,4 +1,4 @@
-"""Runs that start from a model, from a stage before, or from a checkpoint of the seed."""
+"""Runs that start from a model, from a stage before, or from a checkpoint of VALL-E's AudioLM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TestStarting:
             train(settings(tokens, tmp_path / "run", init=str(whole / "best"), num_decoder_layers=3))
 
     def test_the_second_half_leaves_the_first_as_it_was(self, tokens: Path, tmp_path: Path) -> None:
-        """As the seed's recipe: stage 1, then stage 2 in the same folder from a later epoch."""
+        """As VALL-E's recipe: stage 1, then stage 2 in the same folder from a later epoch."""
         out = tmp_path / "run"
         train(settings(tokens, out, train_stage=1, num_epochs=2))
         done = train(settings(tokens, out, train_stage=2, start_epoch=3, num_epochs=4))
@@ -45,17 +45,20 @@ class TestStarting:
         again = train(settings(tokens, out, train_stage=2, start_epoch=3, num_epochs=4))
         assert again.resumed_from == 10
 
-    def test_from_a_checkpoint_of_the_seed(self, tokens: Path, whole: Path, tmp_path: Path) -> None:
-        """Where the seed's trainer left it: `epoch-N.pt` in the folder."""
+    def test_from_a_checkpoint_of_vall_e(self, tokens: Path, whole: Path, tmp_path: Path) -> None:
+        """Where VALL-E's trainer left it: `epoch-N.pt` in the folder."""
         out, notes = tmp_path / "run", list[str]()
         out.mkdir()
         state = load(whole / "best").state_dict()
         del state["ar_part_embedding.weight"]
+        table = "ar_audio_embedding.word_embeddings.weight"
+        state[table] = state[table][:-1]  # without BOS
         torch.save({"model": {**state, "text": torch.ones(2)}, "epoch": 2}, out / "epoch-2.pt")
         same = {"num_epochs": 3, "base_lr": 1e-9, "max_steps": 1}
         done = train(settings(tokens, out, start_epoch=3, **same), note=notes.append)
         assert any("epoch-2.pt is left out: text" in one for one in notes)
-        assert any("is not there, and stays random: ar_part_embedding" in one for one in notes)
+        assert any("is not there, and begins at zero: ar_part_embedding" in one for one in notes)
+        assert any(f"has not as many rows, of which those that are there are taken: {table}" in one for one in notes)
         assert done.best_loss is not None
         assert done.best_loss < 2.4
 

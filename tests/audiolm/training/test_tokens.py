@@ -93,7 +93,7 @@ def test_a_codec_that_is_not_at_hand(folder: Path) -> None:
 
 @pytest.mark.parametrize(("codec", "size"), [("tiny-codec", 1024), ("facebook/encodec_32khz", 2048), (None, 2048)])
 def test_codecs_that_are_known(folder: Path, codec: str | None, size: int) -> None:
-    """Manifests that name none are the seed's, of EnCodec."""
+    """Manifests that name none are VALL-E's, of EnCodec."""
     for split in COUNTS:
         changed(folder, split, codec=codec)
     found = read(folder, codebook_size=None)

@@ -64,7 +64,10 @@ class Encodec:
 
 
 class EncodecStream:
-    """Codes in, samples out as soon as later codes can't change them: three frames later. Together, `decode` of all."""
+    """Codes in, samples out as soon as later codes can't change them: six frames later, three on each side of the LSTM.
+
+    Together, `decode` of all.
+    """
 
     def __init__(self, codec: Encodec) -> None:
         self._codec = codec

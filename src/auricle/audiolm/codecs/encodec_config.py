@@ -87,14 +87,18 @@ class EncodecConfig:
 
     @cached_property
     def reach(self) -> int:
-        """Frames to either side of a frame that the convolutions around the LSTM see, at most.
+        """Frames to either side of a frame that the convolutions before the LSTM see, or those behind it, at most.
 
-        Summed over the levels of the encoder, or of the decoder, in samples of the sound.
+        On one side of it are the levels of the encoder, or of the decoder, of which it is the sum in samples of the
+        sound; on the other is one convolution over frames.
         """
-        samples, step = float(self.kernel_size + self.last_kernel_size), 1
+        ends = max(self.kernel_size, self.last_kernel_size)
+        samples, step = float(ends), 1
         for ratio in reversed(self.upsampling_ratios):
             blocks = sum(self.dilation_growth_rate**i for i in range(self.num_residual_layers))
             samples += step * ((self.residual_kernel_size - 1) * blocks + 2 * ratio)
             step *= ratio
         # Causal ones see all of it on one side.
-        return math.ceil(samples * (2 if self.use_causal_conv else 1) / self.frame)
+        if self.use_causal_conv:
+            return max(math.ceil(2 * samples / self.frame), ends - 1)
+        return max(math.ceil(samples / self.frame), ends // 2)

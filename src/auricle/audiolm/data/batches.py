@@ -73,18 +73,23 @@ class Buckets:
             raise OptionError(f"{len(items)} items can't be shared by {world} processes: give more, or start fewer")
         self._max, self._seed, self._rank, self._world = max_seconds, seed, rank, world
         self._bucket = _bucket_of(self._seconds, buckets or _how_many(self._seconds.sum(), max_seconds))
+        if world > 1:
+            self.batches(0)  # whether they can be shared is known before a run begins
 
     def batches(self, epoch: int) -> list[list[int]]:
         """This rank's batches of an epoch, as numbers of items; together the ranks have every item once.
 
         At the same place in their lists, the ranks have batches of like length.
+
+        Raises:
+            OptionError: batches hold one item each, and these can't be shared evenly.
         """
         require(epoch >= 0, "epoch", epoch, "at least 0")
         rng = np.random.default_rng((self._seed, epoch))
         order = rng.permutation(len(self._seconds))
         made = self._cut(order[np.argsort(self._bucket[order], kind="stable")].tolist())
         while len(made) % self._world:
-            _halve_one(made)
+            self._halve_one(made)
         places = rng.permutation(len(made) // self._world) * self._world + self._rank
         return [made[place] for place in places.tolist()]
 
@@ -100,6 +105,17 @@ class Buckets:
                 batch, longest = [], seconds
             batch.append(number)
         return [*made, batch]
+
+    def _halve_one(self, batches: list[list[int]]) -> None:
+        """Makes two of the batch with the most items."""
+        place = max(range(len(batches)), key=lambda number: len(batches[number]))
+        batch = batches[place]
+        if len(batch) == 1:
+            raise OptionError(
+                f"max_duration {self._max:g} s makes {len(batches)} batches of an item each, which {self._world} "
+                "processes can't share evenly: raise it, so that two fit into one, or start fewer processes"
+            )
+        batches[place : place + 1] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
 
 
 def filtered(items: Iterable[Kept], shortest: float = 0.0, longest: float = math.inf) -> tuple[list[Kept], str | None]:
@@ -128,10 +144,3 @@ def _bucket_of(seconds: NDArray[np.float64], buckets: int) -> NDArray[np.int64]:
     reached = np.cumsum(ordered)
     edges = ordered[np.searchsorted(reached, reached[-1] * np.arange(1, buckets) / buckets)]
     return np.searchsorted(edges, seconds, side="left")
-
-
-def _halve_one(batches: list[list[int]]) -> None:
-    """Makes two of the batch with the most items."""
-    place = max(range(len(batches)), key=lambda number: len(batches[number]))
-    batch = batches[place]
-    batches[place : place + 1] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]

@@ -119,8 +119,9 @@ class _Finder:
 
     def _find(self, path: str, ours: bool) -> str:
         inside = self._folder / path
-        # Ours lies in the folder or is lost: of the same name elsewhere there may be codes of other sounds.
-        for tried in () if ours else (inside, Path(path), self._folder / Path(path).name):
+        if ours:  # it lies in the folder or is lost: of the same name elsewhere there may be codes of other sounds
+            return str(inside)
+        for tried in (inside, Path(path), self._folder / Path(path).name):
             if tried.exists():
                 return str(tried)
         return str(inside)
@@ -159,7 +160,7 @@ def _item(cut: Any, path: Path, found: _Finder) -> Item:
         codebooks=features.num_features,
         frame_rate=round(1 / features.frame_shift, 6),  # 0.02 and 1 / 50 differ in their last bit
         codec=said.get("codec"),
-        last=bool(said.get("last", first + frames == features.num_frames)),
+        last=bool(said.get("last", True)) and first + frames == features.num_frames,  # a crop keeps what was said
         place=Place(
             features.storage_type, found.find(str(features.storage_path), "sha256" in said), features.storage_key
         ),

@@ -23,7 +23,7 @@ from auricle.sound.files import fingerprint
 from auricle.types.checks import require
 
 OF_SOUNDS = ("sounds", "list of sounds", "content of the sounds")  # names of the plan
-FORMAT = 1  # of the folder; another gives other files
+FORMAT = 2  # of the folder; another gives other files
 MOST_WORKERS = 8  # unless more are asked for: each holds torch and the codec
 BYTES_OF_A_WORKER = 4_000_000  # of files, minutes of sound: for less, one takes longer to start than it saves
 
@@ -140,12 +140,10 @@ def _check_done(job: Job, names: Mapping[str, str]) -> None:
     """Whether every sound that has codes is still asked for, as it was.
 
     Raises:
-        InputError: one isn't, or the folder doesn't tell.
+        InputError: one isn't.
     """
     for record in map(job.read, job.names()):
         bad = {one["id"] for one in record["failures"]}
-        if "sounds" not in record:
-            raise InputError(f"{job.out} was begun with other sounds, by an earlier version: name another folder")
         for sound, kept in record["sounds"].items():
             if sound not in bad and names.get(sound) != kept:
                 what = "has changed since" if sound in names else "is not among the sounds"
@@ -246,7 +244,7 @@ def _kept(job: Job, names: list[tuple[str, str]]) -> list[dict[str, Any]]:
         archive = None if record["archive"] is None else job.out / record["archive"]
         if archive is not None and not (archive.is_file() and archive.stat().st_size == record["bytes"]):
             break
-        if "sounds" in record and list(record["sounds"].items()) != names[record["first"] : record["end"]]:
+        if list(record["sounds"].items()) != names[record["first"] : record["end"]]:
             break
         records.append(record)
     for name in job.names()[len(records) :]:  # what follows is made anew

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from auricle.api import Sound
 from auricle.audiolm.codecs import Codec
+from auricle.audiolm.making.choosing import JUDGED
 from auricle.audiolm.making.defaults import MOST_TRIES, TRIES
 from auricle.audiolm.making.generating import Codes, Request
 from auricle.audiolm.making.job import RUN_OUT, Job, Making
@@ -76,18 +77,20 @@ def infilling(
     made = end - first
     frames = -(-made // codec.frame)
     behind = first + frames * codec.frame  # the first whole frame that is after the gap, on the same grid
-    longest = window.longest
     threads = asked.threads(loaded)
-    left, left_s = timed(lambda: frames_before(audio.samples, first, longest, codec), threads)
-    right, right_s = timed(lambda: frames_after(audio.samples, behind, longest, codec), threads)
+    left, left_s = timed(lambda: frames_before(audio.samples, first, window.longest, codec), threads)
+    many, told = _tries(tries, len(audio.samples) - behind >= codec.frame, greedy=manner.sampling.greedy)
+    in_prompt = not from_left_only and (many == 1 or not len(left))
+    # Of what only chooses among tries, more would take the place of what they are drawn from.
+    behind_frames = window.longest if in_prompt else max(JUDGED, RUN_OUT)
+    right, right_s = timed(lambda: frames_after(audio.samples, behind, behind_frames, codec), threads)
     if from_left_only:
         request = Request(left, window.context, tuple(window.steps(frames)), left[:0], right[:0])
     else:
-        plan = _plan(window, frames, left, right, codec)
-        many, told = _tries(tries, plan, greedy=manner.sampling.greedy)
+        plan = _plan(window, frames, left, right if in_prompt else right[:JUDGED], codec)
         request = Request(left, window.context, plan.alone, left[:0], right[: plan.right], plan, many)
         notes += _told(plan, codec) + told
-    notes += _sides(audio, first, end, request, codec)
+    notes += _sides(audio, first, end, request, len(request.right) if in_prompt else 0, codec)
     return Making(
         Job(
             lm=loaded.lm,
@@ -167,10 +170,10 @@ def _plan(window: Frames, frames: int, left: Codes, right: Codes, codec: Codec) 
     return plan
 
 
-def _tries(asked: int | None, plan: Gap, *, greedy: bool) -> tuple[int, list[str]]:
+def _tries(asked: int | None, followed: bool, *, greedy: bool) -> tuple[int, list[str]]:
     """How many are made of a gap, and why not as many as were asked for."""
     many = TRIES if asked is None else asked
-    if many == 1 or not (greedy or not plan.right):
+    if many == 1 or (followed and not greedy):
         return many, []
     why = "they would be alike at temperature 0" if greedy else "nothing is after the gap to choose one by"
     return 1, [] if asked is None else [f"one try is made instead of {many}: {why}"]
@@ -187,12 +190,12 @@ def _told(plan: Gap, codec: Codec) -> list[str]:
     return [note]
 
 
-def _sides(audio: Audio, first: int, end: int, request: Request, codec: Codec) -> list[str]:
-    """What of either side is silent or missing."""
+def _sides(audio: Audio, first: int, end: int, request: Request, after: int, codec: Codec) -> list[str]:
+    """What of either side is silent or missing; so many frames after the gap are in the prompt."""
     before = min(len(request.left), request.gap.left if request.gap and not request.steps else request.context)
     sides = {
         "before": audio.samples[first - before * codec.frame : first],
-        "after": audio.samples[end : end + len(request.right) * codec.frame],
+        "after": audio.samples[end : end + after * codec.frame],
     }
     notes = []
     for side, heard in sides.items():

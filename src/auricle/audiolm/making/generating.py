@@ -72,7 +72,6 @@ class Manner:
     """How."""
 
     sampling: TokenSampling  # with a seed
-    cache: bool = True
     cancel: threading.Event | None = None
     progress: Progress = lambda done, whole: None
 
@@ -115,7 +114,7 @@ def _drawn(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Man
         manner.progress(min(turn.before + step, request.frames), request.frames)
 
     sampling = manner.sampled(manner.seed, turn)
-    return lm.generate(prompts, turn.frames, sampling, cache=manner.cache, cancel=manner.cancel, step=told)
+    return lm.generate(prompts, turn.frames, sampling, cancel=manner.cancel, step=told)
 
 
 def _chosen(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Manner, turn: Turn) -> list[Tensor]:
@@ -131,7 +130,7 @@ def _chosen(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Ma
         # MOST_TRIES apart, lest a row has all but one of the tries of the row before.
         sampling = manner.sampled((manner.seed + row) * MOST_TRIES, turn)
         asked = [prompt_of_tries(prompt)] * request.tries
-        tries = lm.generate(asked, turn.frames, sampling, cache=manner.cache, cancel=manner.cancel, step=told)
+        tries = lm.generate(asked, turn.frames, sampling, cancel=manner.cancel, step=told)
         found.append(the_likeliest(lm, prompt, tries))
     return found
 

@@ -109,7 +109,7 @@ class Making:
         return first, first + self._splice.made
 
     def variants(self, count: int) -> list[Made]:
-        """Several at once, in one batch: the first has the seed, the next one more, and so on. Instead of iterating.
+        """Several at once: the first has the seed, the next one more, and so on. Instead of iterating.
 
         Raises:
             OptionError: not even one, or too many for a batch.

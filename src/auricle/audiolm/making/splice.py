@@ -50,12 +50,12 @@ class Splice:
 
     def push(self, decoded: Samples) -> Samples:
         """The next decoded `(n,)` -> what is heard of it, perhaps nothing."""
-        first, end = self._at, self._at + len(decoded)
-        self._at = end
+        first = self._at
+        self._at += len(decoded)
         parts = (
-            self._fade_in(decoded, first, end),
+            self._fade_in(decoded, first),
             _cut(decoded, first, 0, self.made),
-            self._fade_out(decoded, first, end),
+            self._fade_out(decoded, first),
         )
         return np.concatenate(parts)
 
@@ -64,13 +64,13 @@ class Splice:
         assert self._at >= self.made + self._out, "everything has been decoded"
         return self._after[self._out :]
 
-    def _fade_in(self, decoded: Samples, first: int, end: int) -> Samples:
+    def _fade_in(self, decoded: Samples, first: int) -> Samples:
         made = _cut(decoded, first, -self._in, 0)
         at = np.arange(max(first, -self._in), max(first, -self._in) + len(made))
         kept = self._before[len(self._before) + at] if len(made) else made
         return _mixed(kept, made, (at + self._in + 0.5) / max(self._in, 1))
 
-    def _fade_out(self, decoded: Samples, first: int, end: int) -> Samples:
+    def _fade_out(self, decoded: Samples, first: int) -> Samples:
         made = _cut(decoded, first, self.made, self.made + self._out)
         at = np.arange(max(first - self.made, 0), max(first - self.made, 0) + len(made))
         kept = self._after[at] if len(made) else made

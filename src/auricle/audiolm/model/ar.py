@@ -2,7 +2,7 @@
 
 What it reads is [prompt][start, step 0, step 1, ...]. The prompt is the sum of its codebooks' embeddings, and sees
 itself in both directions; what follows sees the prompt and what is before it. Positions are the time of a frame: they
-go on from the left side into the target (the seed's began again there), and beyond the gap into the right side.
+go on from the left side into the target (VALL-E's began again there), and beyond the gap into the right side.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EMPTY = "a prompt is empty; a model with prepend_bos=False needs a frame or mor
 
 
 class Autoregressive(nn.Module):
-    """The `ar_` part of an AudioLM; names are those of VALL-E's and the seed's checkpoints."""
+    """The `ar_` part of an AudioLM; names are those of VALL-E's checkpoints."""
 
     config: AudioLMConfig
 
@@ -103,13 +103,13 @@ class Autoregressive(nn.Module):
         turned = positions if self.config.positions == "rotary" else None
         return self.ar_decoder(x, positions=turned, mask=mask, causal=causal, cache=cache, wanted=wanted)
 
-    def ar_last(self, batch: Batch, hidden: Tensor) -> Tensor:
+    def ar_last(self, batch: Batch, hidden: Tensor | None) -> Tensor:
         """The last frame of each prompt, of which a model without BOS predicts the first step: `(rows, 1, width)`.
 
         Raises:
             PromptError: a prompt is empty.
         """
-        if batch.prompt_frames == 0 or bool((batch.prompt_lens == 0).any()):
+        if hidden is None or bool((batch.prompt_lens == 0).any()):
             raise PromptError(_EMPTY)
         return hidden[torch.arange(len(batch), device=hidden.device), batch.prompt_lens - 1][:, None]
 
@@ -128,7 +128,7 @@ class Autoregressive(nn.Module):
         for name, table in self.ar_delay_embeddings.items():
             x = x + table(ids[..., int(name)])
         x = self.ar_audio_prenet(x)
-        if self.config.positions == "sine":  # as the seed: from 0
+        if self.config.positions == "sine":  # as VALL-E's: from 0
             x = self.ar_audio_position(x, positions - left_lens[:, None] - int(not self.config.prepend_bos))
         return self.ar_dropout(x)
 

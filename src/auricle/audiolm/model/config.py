@@ -1,4 +1,4 @@
-"""What an AudioLM is built from: the seed's constructor arguments, and what was added to them."""
+"""What an AudioLM is built from: the constructor arguments of VALL-E's AudioLM, and what was added to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POSITIONS = ("rotary", "sine")
 
 @dataclass(frozen=True)
 class AudioLMConfig:
-    """One model. The first eight fields are the seed's, whose checkpoints have `prepend_bos=False`.
+    """One model. The first eight fields are those of VALL-E's AudioLM, whose checkpoints have `prepend_bos=False`.
 
     Raises:
         OptionError: a field is outside its range; the message names it.
@@ -33,13 +33,13 @@ class AudioLMConfig:
     codebook_size: int = 2048
     pattern: str = "ar-nar"  # "delay": one transformer with a head for each codebook
     predict_end: bool = False  # learns where a sound ends; clips that are crops would teach it where they were cut
-    positions: str = "rotary"  # "sine": the seed's, which begin again in the target; for its checkpoints
+    positions: str = "rotary"  # "sine": VALL-E's, which begin again in the target; for its checkpoints
     dropout: float = 0.1
     codec: str = "facebook/encodec_32khz"  # what the codes are of
     frame_rate: float = 50.0  # frames a second
     nar_layers: int | None = None  # None: num_layers * nar_scale_factor
     max_frames: int = 750  # the longest prompt and target together that it was trained on; windows keep to it
-    share_embedding: bool = True  # one table a codebook for prompt, target and the NAR's output; the seed has three
+    share_embedding: bool = True  # one table a codebook for prompt, target and the NAR's output; VALL-E's has three
 
     def __post_init__(self) -> None:
         self._check_numbers()

@@ -107,11 +107,10 @@ class Cached:
 
     def hidden(self, ids: Tensor) -> Tensor:
         """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
-        first = ids.shape[1] == 1
-        if first and self._batch.prompt_frames:
-            heard = self._prompt()
-        if first and not self._model.config.prepend_bos:
-            return self._model.ar_last(self._batch, heard if self._batch.prompt_frames else ids)[:, 0]
+        if ids.shape[1] == 1:
+            heard = self._prompt() if self._batch.prompt_frames else None
+            if not self._model.config.prepend_bos:
+                return self._model.ar_last(self._batch, heard)[:, 0]
         positions = self._batch.left_lens[:, None] + ids.shape[1] - 1
         x = self._model.ar_inputs(ids[:, -1:], positions, self._batch.left_lens)
         mask = None if self._mask is None else self._mask[..., : self._cache.filled + 1]

@@ -1,6 +1,6 @@
 """AudioLM: codes of sound, continued, filled in, or made in another sound's manner.
 
-Other than in VALL-E's and the seed's model, a target may have a right side and a style, starts from BOS, goes on in
+Other than in VALL-E's model, a target may have a right side and a style, starts from BOS, goes on in
 time from its left side, and need not learn an end. `pattern="delay"` has one transformer for all codebooks, and no NAR.
 """
 
@@ -29,7 +29,7 @@ BOTH, AR_ONLY, NAR_ONLY = 0, 1, 2  # stages of training
 
 
 class AudioLM(Autoregressive, NonAutoregressive):
-    """Built as the seed's is, from the fields of `AudioLMConfig`; weights are random.
+    """Built as VALL-E's is, from the fields of `AudioLMConfig`; weights are random.
 
     Raises:
         OptionError: a field is unknown or outside its range.
@@ -53,14 +53,6 @@ class AudioLM(Autoregressive, NonAutoregressive):
     @property
     def device(self) -> torch.device:
         return self.ar_predict_layer.weight.device
-
-    def forward(self, batch: Batch, *, stage: int = BOTH, generator: torch.Generator | None = None) -> Losses:
-        """`losses`, or without a generator `evaluate`: what wrappers for many processes call."""
-        return (
-            self.evaluate(batch, stage=stage)
-            if generator is None
-            else self.losses(batch, stage=stage, generator=generator)
-        )
 
     def losses(self, batch: Batch, *, stage: int, generator: torch.Generator) -> Losses:
         """What a step of training goes down: of the NAR half's codebooks one, drawn from `generator` (on the CPU).
@@ -147,6 +139,8 @@ class AudioLM(Autoregressive, NonAutoregressive):
         Raises:
             PromptError: codes aren't the model's, or not as many prompts as targets.
         """
+        if len(prompts) != len(targets):
+            raise PromptError(f"{len(prompts)} prompts have {len(targets)} targets; they have as many")
         found = []
         with self._asked():
             for prompt, target in zip(prompts, targets, strict=True):  # one by one: losses are sums over a batch
@@ -163,7 +157,7 @@ class AudioLM(Autoregressive, NonAutoregressive):
         top_k: int = 50,
         **options: Any,
     ) -> Tensor:
-        """The seed's call: prompts and their continuations, `(rows, prompt + new frames, codebooks)`.
+        """The call of VALL-E's AudioLM: prompts and their continuations, `(rows, prompt + new frames, codebooks)`.
 
         Args:
             x: `(rows, frames, codebooks)`.

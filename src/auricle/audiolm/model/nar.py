@@ -18,7 +18,7 @@ from auricle.audiolm.model.packing import Packing
 
 
 class NonAutoregressive(nn.Module):
-    """The `nar_` part of an AudioLM; names are those of VALL-E's and the seed's checkpoints."""
+    """The `nar_` part of an AudioLM; names are those of VALL-E's checkpoints."""
 
     config: AudioLMConfig
 
@@ -66,7 +66,7 @@ class NonAutoregressive(nn.Module):
         config = self.config
         time = torch.arange(target.shape[1], device=target.device).expand(len(batch), -1)
         target = self.nar_audio_prenet(target)
-        if config.positions == "sine":  # as the seed: from 0
+        if config.positions == "sine":  # as VALL-E's: from 0
             target = self.nar_audio_position(target, time)
         x = torch.cat([prompt, self.nar_dropout(target)], dim=1)
         positions = torch.cat([batch.prompt_positions, batch.left_lens[:, None] + 1 + time], dim=1)

@@ -1,4 +1,4 @@
-"""Models in folders, and what can be taken from checkpoints of the seed and of VALL-E."""
+"""Models in folders, and what can be taken from VALL-E's checkpoints."""
 
 from __future__ import annotations
 
@@ -76,22 +76,22 @@ def _compare(folder: Path, wanted: Mapping[str, tuple[int, ...]], given: Mapping
 class Report:
     """What came of a foreign checkpoint."""
 
-    loaded: tuple[str, ...]
     partly: tuple[str, ...]  # tables that lack the row of BOS, or have one too many
     left_out: tuple[str, ...]  # of the checkpoint, each with why
     missing: tuple[str, ...]  # of the model, which stay as they were
+    zeroed: tuple[str, ...]  # of the model, which such checkpoints never have: they add nothing now
 
 
-def load_seed(path: Path, model: AudioLM) -> Report:
-    """Copies what fits by name and shape from a checkpoint of the seed, or of VALL-E, which have the same names.
+def load_valle(path: Path, model: AudioLM) -> Report:
+    """Copies what fits by name and shape from a checkpoint of VALL-E or of its AudioLM.
 
-    A part's embedding, which they don't have, becomes zero. A seed's checkpoint fits wholly into
-    `AudioLM(**seed_fields(path))`.
+    A part's embedding, which they don't have, becomes zero. All that such an AudioLM uses fits into
+    `AudioLM(nhead=..., **valle_fields(path))`.
 
     Raises:
         CheckpointError: it can't be read, is of other codebooks than the model, or nothing of it fits.
     """
-    state = read_seed(path)
+    state = read_valle(path)
     given, config = _codebooks(state, path), model.config
     if given != (config.num_quantizers, config.codebook_size):
         raise CheckpointError(
@@ -114,20 +114,20 @@ def load_seed(path: Path, model: AudioLM) -> Report:
             left_out.append(f"{name}: is {tuple(tensor.shape)}, and in the model {tuple(own[name].shape)}")
     if not loaded:
         raise CheckpointError(f"{path} has no tensor that fits the model: give it the checkpoint's d_model")
-    missing = tuple(name for name in own if name not in {*loaded, *partly})
-    for name in missing:
-        if name.endswith("part_embedding.weight"):
-            own[name].zero_()
-    return Report(tuple(loaded), tuple(partly), tuple(left_out), missing)
+    missing = [name for name in own if name not in {*loaded, *partly}]
+    zeroed = [name for name in missing if name.endswith("part_embedding.weight")]
+    for name in zeroed:
+        own[name].zero_()
+    return Report(tuple(partly), tuple(left_out), tuple(name for name in missing if name not in zeroed), tuple(zeroed))
 
 
-def seed_fields(path: Path) -> dict[str, Any]:
-    """The fields of the `AudioLM` that a seed's checkpoint is of, all but nhead, which shapes don't tell.
+def valle_fields(path: Path) -> dict[str, Any]:
+    """The fields of the `AudioLM` that a checkpoint of VALL-E's AudioLM is of, all but nhead, which shapes don't tell.
 
     Raises:
         CheckpointError: it can't be read, or is no such checkpoint.
     """
-    state = read_seed(path)
+    state = read_valle(path)
     codebooks, size = _codebooks(state, path)
     width = state["ar_predict_layer.weight"].shape[1]
     fields: dict[str, Any] = {
@@ -148,8 +148,8 @@ def seed_fields(path: Path) -> dict[str, Any]:
     return fields
 
 
-def read_seed(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint as the seed's trainer writes it: `{"model": {...}, ...}`; no code in it is run.
+def read_valle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint as VALL-E's trainer writes it: `{"model": {...}, ...}`; no code in it is run.
 
     Raises:
         CheckpointError: it is missing, damaged, of another kind, or would run code.
@@ -168,7 +168,7 @@ def read_seed(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no checkpoint of torch, or is damaged: fetch it again") from error
     state = content.get("model") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(one, Tensor) for one in state.values()):
-        raise CheckpointError(f"{path} has no 'model' with a tensor for each name: it is none of the seed's trainer")
+        raise CheckpointError(f"{path} has no 'model' with a tensor for each name: it is none of VALL-E's trainer")
     return {name.removeprefix("module."): one for name, one in state.items()}
 
 

@@ -139,15 +139,15 @@ class RunFolder:
         """
         if start_epoch == 1:
             return None
-        seed = self.out / f"epoch-{start_epoch - 1}.pt"  # as the seed's trainer leaves them
+        theirs = self.out / f"epoch-{start_epoch - 1}.pt"  # as VALL-E's trainer leaves them
         before = [self.out] * self._follows + [self.out / STAGE_1]
-        found = next((path for path in (seed, *(one / BEST for one in before)) if path.exists()), None)
+        found = next((path for path in (theirs, *(one / BEST for one in before)) if path.exists()), None)
         if found is None:
             raise InputError(
-                f"start_epoch is {start_epoch}, and {self.out} has neither {seed.name} nor a model of stage 1 to start "
-                "from: name a model with init"
+                f"start_epoch is {start_epoch}, and {self.out} has neither {theirs.name} nor a model of stage 1 to "
+                "start from: name a model with init"
             )
-        if found != seed and not any((one / RESULT).exists() for one in before):
+        if found != theirs and not any((one / RESULT).exists() for one in before):
             note(f"stage 1 is not finished: stage 2 starts from its best model so far, {found}")
         return str(found)
 
@@ -203,8 +203,8 @@ def _refuse_without_plan(out: Path, wanted: Mapping[str, Any]) -> None:
             f"{out} holds a run without its {PLAN}: put that back, or name another folder; init {out / BEST} starts "
             "from its model"
         )
-    seeds = [path.name for path in out.glob("*.pt")] if wanted["start_epoch"] > 1 else []
-    refuse_others(out, PLAN, (STAGE_1, *seeds))
+    theirs = [path.name for path in out.glob("*.pt")] if wanted["start_epoch"] > 1 else []
+    refuse_others(out, PLAN, (STAGE_1, *theirs))
 
 
 def _put_aside(out: Path) -> None:

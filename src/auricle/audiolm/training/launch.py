@@ -32,6 +32,11 @@ def is_launched() -> bool:
     return LAUNCHED in os.environ
 
 
+def is_ours() -> bool:
+    """Whether `launch` started it."""
+    return PARENT in os.environ
+
+
 def launch(processes: int, arguments: Sequence[str], *, device: str, threads: int | None) -> int:
     """Runs `python -m auricle ARGUMENTS` so many times together.
 

@@ -73,7 +73,7 @@ def train(
     check_drawing()
     if run.tensorboard:
         check_tensorboard()
-    workers = Workers(run.device, unused=True)
+    workers = Workers(run.device)
     if workers.device.type == "cpu":
         hold_memory()
     try:

@@ -19,7 +19,8 @@ Device = Literal["auto", "cpu", "cuda"]
 HIGHEST_LR = 0.01  # of AdamW: what is above diverges
 MOST_THREADS = 1024
 STAGES = (0, 1, 2)
-# What may differ between the command that began a run and the one that goes on with it: none of it changes a loss.
+# What may differ between the command that began a run and the one that goes on with it. None of it changes what is
+# computed; other threads and another device round otherwise, so that losses agree, but not to the last bit.
 FREE = ("threads", "save_every", "valid_every", "log_every", "minutes", "device", "tensorboard", "out")
 
 
@@ -193,7 +194,7 @@ class Run:
     """Where a run writes, how often, and on what it runs."""
 
     out: Path
-    init: str | None = None  # a model's folder, or a seed's .pt
+    init: str | None = None  # a model's folder, or a .pt of VALL-E's trainer
     valid_every: Every | None = None  # None: after every epoch; and at the end
     save_every: Every = Every(seconds=600.0)  # and after every validation
     log_every: int = 10  # steps

@@ -1,4 +1,4 @@
-"""The model that a run begins with: random, of a folder, or of one of the seed's checkpoints; and as it was left."""
+"""The model that a run begins with: random, of a folder, or of one of VALL-E's checkpoints; and as it was left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from auricle.audiolm.model.config import AudioLMConfig
 from auricle.audiolm.model.lm import AudioLM
-from auricle.audiolm.model.weights import load, load_seed
+from auricle.audiolm.model.weights import load, load_valle
 from auricle.errors import CheckpointError, OptionError
 from auricle.hub import ModelName, find
 
@@ -27,8 +27,8 @@ def begun(config: AudioLMConfig, seed: int, init: str | None, note: Callable[[st
 
     Args:
         seed: of random weights.
-        init: a model's folder or name, or a `.pt` of the seed's trainer; None: random weights.
-        note: called with what of a seed's checkpoint had no place, and what of the model it didn't have.
+        init: a model's folder or name, or a `.pt` of VALL-E's trainer; None: random weights.
+        note: called with what of such a `.pt` had no place, and what of the model it didn't have.
 
     Raises:
         HubError: there is no such model; CheckpointError: it can't be read, or is of other codebooks.
@@ -39,8 +39,13 @@ def begun(config: AudioLMConfig, seed: int, init: str | None, note: Callable[[st
     if init is None:
         return model
     if init.endswith(".pt") or Path(init).is_file():
-        report = load_seed(Path(init), model)
-        for what, names in (("is left out", report.left_out), ("is not there, and stays random", report.missing)):
+        report = load_valle(Path(init), model)
+        for what, names in (
+            ("is left out", report.left_out),
+            ("has not as many rows, of which those that are there are taken", report.partly),
+            ("is not there, and stays random", report.missing),
+            ("is not there, and begins at zero", report.zeroed),
+        ):
             if names:
                 more = f", and {len(names) - SHOWN} more" * (len(names) > SHOWN)
                 note(f"of {init} {what}: {', '.join(sorted(names)[:SHOWN])}{more}")

@@ -27,7 +27,7 @@ from auricle.jobs.splits import check_splits
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 SIZES = {TINY_CODEC: 1024, "facebook/encodec_32khz": 2048}
-UNNAMED = "facebook/encodec_32khz"  # the codec of manifests that name none: those of the seed
+UNNAMED = "facebook/encodec_32khz"  # the codec of manifests that name none: those of VALL-E's
 COUNTED = 5000  # items that baselines are fitted to, at most
 
 

@@ -42,19 +42,17 @@ class Workers(Single):
 
     Args:
         device: auto, cpu or cuda.
-        unused: whether some parameters of a step get no gradient, which DDP has to look for.
 
     Raises:
         DeviceError: the device isn't there. UnsupportedError: Accelerate isn't installed.
     """
 
-    def __init__(self, device: str = "auto", *, unused: bool = False) -> None:
+    def __init__(self, device: str = "auto") -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise DeviceError("device is cuda, and torch sees no CUDA device here: use cpu, or auto")
         accelerate = needed("accelerate", "training", "train")
-        ddp = needed("accelerate.utils", "training", "train").DistributedDataParallelKwargs(
-            find_unused_parameters=unused
-        )
+        kwargs = needed("accelerate.utils", "training", "train").DistributedDataParallelKwargs
+        ddp = kwargs(find_unused_parameters=True)  # of the NAR half a step trains one codebook's
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it chose a number of threads, which `threads` overrides
             # Autocast is ours (objective.py): an Accelerator can't change its own within a process.
