@@ -36,7 +36,7 @@ typename T::F multiply_add(typename T::F sum, uint32_t a, Words b) {
         std::memcpy(&x, &a, 4);
         return T::fma(T::set(x), b, sum);
     } else {
-        return T::dot_bf16(sum, a, b);
+        return T::dot_bf16(sum, T::set_i(static_cast<int32_t>(a)), b);
     }
 }
 

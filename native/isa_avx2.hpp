@@ -92,11 +92,8 @@ struct Avx2 {
     static __m256 widen(__m128i raw) {
         return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(raw), 16));
     }
-    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, I w) {
-        const __m256i xs = _mm256_set1_epi32(static_cast<int>(x));
-        return {dot_half(sum.a, w.a, xs), dot_half(sum.b, w.b, xs)};
-    }
+    // sum + the low halves' products + the high halves', of pairs of bfloat16 numbers
+    static F dot_bf16(F sum, I x, I w) { return {dot_half(sum.a, w.a, x.a), dot_half(sum.b, w.b, x.b)}; }
     static __m256 dot_half(__m256 sum, __m256i w, __m256i x) {
         const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000));
         sum = _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_slli_epi32(w, 16)),

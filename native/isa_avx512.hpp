@@ -46,9 +46,8 @@ struct Avx512 {
         const __m256i raw = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
     }
-    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, I w) {
-        const I xs = _mm512_set1_epi32(static_cast<int>(x));
+    // sum + the low halves' products + the high halves', of pairs of bfloat16 numbers
+    static F dot_bf16(F sum, I xs, I w) {
 #ifdef __AVX512BF16__
         return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(xs));
 #else

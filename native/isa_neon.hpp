@@ -73,17 +73,17 @@ struct Neon {
     static float32x4_t half(const uint16_t* p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
     static F load_bf16(const uint16_t* p) { return {widen(p), widen(p + 4), widen(p + 8), widen(p + 12)}; }
     static float32x4_t widen(const uint16_t* p) { return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16)); }
-    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, I w) {
-        const float32x4_t both = vreinterpretq_f32_u32(vdupq_n_u32(x << 16));
-        const float32x4_t other = vreinterpretq_f32_u32(vdupq_n_u32(x & 0xffff0000));
+    // sum + the low halves' products + the high halves', of pairs of bfloat16 numbers
+    static F dot_bf16(F sum, I x, I w) {
         return each<F>(
-            [=](float32x4_t s, int32x4_t v) {
-                s = vfmaq_f32(s, vreinterpretq_f32_s32(vshlq_n_s32(v, 16)), both);
-                const auto high = vandq_u32(vreinterpretq_u32_s32(v), vdupq_n_u32(0xffff0000));
-                return vfmaq_f32(s, vreinterpretq_f32_u32(high), other);
+            [](float32x4_t s, int32x4_t u, int32x4_t v) {
+                s = vfmaq_f32(s, vreinterpretq_f32_s32(vshlq_n_s32(v, 16)), vreinterpretq_f32_s32(vshlq_n_s32(u, 16)));
+                return vfmaq_f32(s, high_half(v), high_half(u));
             },
-            sum, w);
+            sum, x, w);
+    }
+    static float32x4_t high_half(int32x4_t v) {
+        return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_s32(v), vdupq_n_u32(0xffff0000)));
     }
     static void store_bf16(uint16_t* p, F x) {
         vst1_u16(p, narrow(x.a));

@@ -99,10 +99,11 @@ struct Portable {
     static F load_bf16(const uint16_t* p) {
         return each([=](int i) { return widen(static_cast<uint32_t>(p[i]) << 16); });
     }
-    // sum + x0 * low halves + x1 * high halves, x two bfloat16 numbers
-    static F dot_bf16(F sum, uint32_t x, I w) {
+    // sum + the low halves' products + the high halves', of pairs of bfloat16 numbers
+    static F dot_bf16(F sum, I x, I w) {
         return each([&](int i) {
-            return sum.v[i] + widen(x << 16) * widen(static_cast<uint32_t>(w.v[i]) << 16) + widen(x & 0xffff0000u) * widen(static_cast<uint32_t>(w.v[i]) & 0xffff0000u);
+            const auto a = static_cast<uint32_t>(x.v[i]), b = static_cast<uint32_t>(w.v[i]);
+            return sum.v[i] + widen(a << 16) * widen(b << 16) + widen(a & 0xffff0000u) * widen(b & 0xffff0000u);
         });
     }
     static float widen(uint32_t bits) {

@@ -51,6 +51,15 @@ struct Attend {
     float scale = 1;
 };
 
+// Rows of activations times a dense matrix, all bfloat16: y = x W^T + bias.
+struct Dense {
+    const uint16_t* x = nullptr;     // (rows, in)
+    const uint16_t* w = nullptr;     // (out, in)
+    const uint16_t* bias = nullptr;  // (out), or none
+    uint16_t* y = nullptr;           // (rows, out)
+    int rows = 0, in = 0, out = 0;   // `in` a multiple of 32
+};
+
 struct Kernels {
     const char* name;
     // One row of activations, clipped, to int8.
@@ -58,6 +67,8 @@ struct Kernels {
     // Rows [row, row + rows) times up to `kPanel` blocks, as `Output`; scratch holds kPanelScratch floats.
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
+    // Outputs [first, first + count) of every row, at most kDenseOutputs of them.
+    void (*dense)(const Dense& d, int first, int count);
     // Groups of 32 weights to int4 and a half each; the same search as auricle/quant/int4.py, whose scales are not a
     // number where none of `divisors` gave a finite one.
     void (*pack_groups)(const float* x, int64_t groups, const float* divisors, int count, int8_t* q, uint16_t* scales);
@@ -84,6 +95,7 @@ constexpr int kPanel = 4;        // blocks of a panel of the product
 constexpr int kPanelRows = 256;  // rows of one
 constexpr size_t kPanelScratch = static_cast<size_t>(kPanelRows) * kPanel * kLanes;
 constexpr int kFewRows = 8;       // up to so many, weights are used as they stream by
+constexpr int kDenseOutputs = 32;  // of a dense product: what a thread does at a time
 constexpr int kKeyBlock = 64;     // keys that attention takes at a time
 constexpr int kQueryRows = 256;  // query positions times heads of one call of attend, at most
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <tuple>
 
+#include "dense.hpp"
 #include "program.hpp"
 
 namespace nb = nanobind;
@@ -91,6 +92,22 @@ void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std
     }
     const nb::gil_scoped_release others_may_run;
     linear(x.data(), dtype_of(x), rows, width, {clip_x.first, clip_x.second}, products);
+}
+
+// y = x w^T + bias, x (rows, inputs), w (outputs, inputs), all bfloat16.
+void dense_of(const ReadOnly& x, const ReadOnly& w, const std::optional<ReadOnly>& bias, const Array& y) {
+    expect(x.ndim() == 2 && w.ndim() == 2 && y.ndim() == 2 && x.shape(1) == w.shape(1), "x is (rows, inputs)");
+    expect(y.shape(0) == x.shape(0) && y.shape(1) == w.shape(0), "y is (rows, outputs)");
+    expect(!bias || bias->size() == w.shape(0), "a bias has one number for each output");
+    expect(w.shape(1) % (2 * kLanes) == 0, "a dense matrix has a multiple of 32 inputs");
+    const bool fit = dtype_of(x) == Dtype::bf16 && dtype_of(w) == Dtype::bf16 && dtype_of(y) == Dtype::bf16 &&
+                     (!bias || dtype_of(*bias) == Dtype::bf16);
+    expect(fit, "a dense product is of bfloat16 numbers");
+    const Dense d{static_cast<const uint16_t*>(x.data()), static_cast<const uint16_t*>(w.data()),
+                  bias ? static_cast<const uint16_t*>(bias->data()) : nullptr, static_cast<uint16_t*>(y.data()),
+                  static_cast<int>(x.shape(0)), static_cast<int>(x.shape(1)), static_cast<int>(w.shape(0))};
+    const nb::gil_scoped_release others_may_run;
+    dense(d);
 }
 
 // y = weight * x / rms(x), of `(rows, width)` and of x's type.
@@ -254,6 +271,7 @@ NB_MODULE(_native, m) {
     m.def("set_threads", &set_threads);
     m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases"),
           nb::arg("clip_x"), nb::arg("clip_y"));
+    m.def("dense", &dense_of, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("y"));
     m.def("pack_groups", &pack_groups_of);
     m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y"));
     nb::class_<Bound>(m, "Program")

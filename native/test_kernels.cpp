@@ -410,12 +410,35 @@ void check_attentions(const Kernels& k) {
     }
 }
 
+void check_dense(const Kernels& k) {
+    for (const int rows : {1, 2, 3, 4, 7})
+        for (const int in : {32, 64, 992})
+            for (const int out : {1, 5, 16, 31, 70})
+                for (const bool biased : {false, true}) {
+                    Typed x(random(rows * in), Dtype::bf16), w(random(out * in), Dtype::bf16);
+                    Typed bias(random(out), Dtype::bf16), y(Floats(rows * out), Dtype::bf16);
+                    const Dense d{x.halves.data(), w.halves.data(), biased ? bias.halves.data() : nullptr,
+                                  y.halves.data(), rows, in, out};
+                    for (int first = 0; first < out; first += kDenseOutputs)
+                        k.dense(d, first, std::min(kDenseOutputs, out - first));
+                    for (int r = 0; r < rows; r++)
+                        for (int o = 0; o < out; o++) {
+                            double exact = biased ? bias[o] : 0, size = std::fabs(exact);
+                            for (int i = 0; i < in; i++) {
+                                const double product = static_cast<double>(x[r * in + i]) * w[o * in + i];
+                                exact += product, size += std::fabs(product);
+                            }
+                            near(y[r * out + o], exact, step(Dtype::bf16) * std::fabs(exact) + 2e-6 * size);
+                        }
+                }
+}
+
 void check(const Kernels& k) {
     const std::pair<const char*, void (*)(const Kernels&)> all[] = {
         {"products", check_products},   {"largest", check_largest},         {"not finite", check_not_finite},
         {"tables", check_tables},       {"norms", check_norms},             {"gates", check_gates},
         {"rotations", check_rotations}, {"conversions", check_conversions}, {"highest", check_highest},
-        {"packing", check_packing},     {"attention", check_attentions},
+        {"packing", check_packing},     {"attention", check_attentions},    {"dense", check_dense},
     };
     for (const auto& [what, run] : all) {
         checking = std::string(k.name) + ", " + what;

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from auricle.errors import CheckpointError
-from auricle.layers import linear
+from auricle.layers import linear, native
 from auricle.layers.linear import Linear, product, replace
+
+needs_kernels = pytest.mark.skipif(native.missing() is not None, reason="the C++ kernels are not here")
 
 
 class Doubling(nn.Module):
@@ -58,33 +58,50 @@ def test_bfloat16_is_the_same_product_however_many_rows(shape: tuple[int, ...], 
     assert (y.double() - exact).abs().max() <= exact.abs().max() * 2**-8  # half a bfloat16's last digit, and a rounding
 
 
-def test_the_switch_of_onednn_is_put_back() -> None:
-    weight = torch.randn(4, 3).bfloat16()
-    product(torch.randn(1, 3).bfloat16(), weight)
+def bfloat16(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape))).bfloat16()
+
+
+@needs_kernels
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 32), (33, 64), (100, 1056)])
+def test_a_rows_result_does_not_depend_on_how_many_there_are(outputs: int, inputs: int, biased: bool) -> None:
+    x, weight = bfloat16(native.DENSE_ROWS, inputs), bfloat16(outputs, inputs)
+    bias = bfloat16(outputs) if biased else None
+    together = native.dense(x, weight, bias)
+    for rows in range(1, native.DENSE_ROWS):
+        assert torch.equal(native.dense(x[:rows], weight, bias), together[:rows])
+    exact = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    assert (together.double() - exact).abs().max() <= exact.abs().max() * 2**-8
+
+
+@needs_kernels
+def test_few_rows_of_bfloat16_are_the_kernels_and_nothing_else_is() -> None:
+    weight = bfloat16(16, 64)
+    assert native.takes_dense(bfloat16(64), weight)
+    assert native.takes_dense(bfloat16(1, native.DENSE_ROWS, 64), weight)
+    assert not native.takes_dense(bfloat16(native.DENSE_ROWS + 1, 64), weight)
+    assert not native.takes_dense(bfloat16(1, 48), bfloat16(16, 48))  # not a whole number of its vectors
+    assert not native.takes_dense(bfloat16(1, 64), bfloat16(64, 16).T)  # its rows are not in one piece
+    assert not native.takes_dense(bfloat16(1, 64), weight.float())
+    assert not native.takes_dense(bfloat16(1, 64).float(), weight)
+    learns = nn.Parameter(weight)
+    assert not native.takes_dense(bfloat16(1, 64), learns)
+    with torch.no_grad():
+        assert native.takes_dense(bfloat16(1, 64), learns)
+
+
+@needs_kernels
+def test_rows_that_lie_apart_and_none_at_all() -> None:
+    weight, wide = bfloat16(16, 64), bfloat16(3, 128)
+    assert torch.equal(native.dense(wide[:, 64:], weight, None), native.dense(wide[:, 64:].clone(), weight, None))
+    assert product(bfloat16(0, 64), weight).shape == (0, 16)
+    assert product(bfloat16(1, 64), bfloat16(0, 64)).shape == (1, 0)
+
+
+def test_inputs_of_another_width_are_refused_whatever_computes() -> None:
     with pytest.raises(RuntimeError):
-        product(torch.randn(1, 2).bfloat16(), weight)
-    assert torch.backends.mkldnn.enabled
-
-
-def test_many_rows_never_meet_onednn_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without it, they would take ten times as long while another thread decodes."""
-    met: list[bool] = []
-    multiply = F.linear
-
-    def note(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if len(x) > 1:
-            met.append(bool(torch.backends.mkldnn.enabled))
-        return multiply(x, weight, bias)
-
-    monkeypatch.setattr(linear.F, "linear", note)
-    weight = torch.randn(64, 64).bfloat16()
-    one, many = (torch.randn(rows, 64).bfloat16() for rows in (1, 8))
-    threads = [threading.Thread(target=lambda x=x: [product(x, weight) for _ in range(200)]) for x in (one, many)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert met == [True] * 200
+        product(bfloat16(1, 64), bfloat16(16, 32))
 
 
 def test_a_scheme_replaces_the_layers_it_names_and_no_other() -> None:

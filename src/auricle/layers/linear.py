@@ -7,7 +7,6 @@ are loaded, by `replace`; the scheme's class holds the packed tensors and runs t
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -44,31 +43,21 @@ class Linear(nn.Module):
         return new(self.in_features, self.out_features, bias=self.bias is not None)
 
 
-_onednn = threading.Lock()  # held by whoever has switched it off, and by whoever needs it on
-
-
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`x W^T + b`. In bfloat16 on a CPU oneDNN does the work, and is helped where it is slow (docs/log.md, 2026-11-20).
+    """`x W^T + b`. In bfloat16 on a CPU oneDNN does the work, and is helped where it is slow (docs/log.md).
 
-    - One row, as every decode step has: torch's own dot products read the weight 1.5 times faster. The switch between
-      the two is torch's, and global; with the lock, many rows in another thread never meet it switched off.
+    - A few rows, as every decode step has: our own kernel, where there is one, reads the weight as fast as memory gives it.
     - Many rows, but not a multiple of 16: zeros fill them up. 779 rows take 1.45 times as long as 784.
     """
     if x.dtype != torch.bfloat16 or x.device.type != "cpu":
         return F.linear(x, weight, bias)
+    if native.takes_dense(x, weight):
+        return native.dense(x, weight, bias)
     rows = x.numel() // x.shape[-1]
-    with _onednn:
-        if rows == 1:
-            before = torch.backends.mkldnn.enabled
-            torch.backends.mkldnn.enabled = False  # type: ignore[assignment]  # a property, which mypy can't know
-            try:
-                return F.linear(x, weight, bias)
-            finally:
-                torch.backends.mkldnn.enabled = before
-        if rows > 64 and rows % 16:
-            filled = F.pad(x.reshape(rows, -1), (0, 0, 0, -rows % 16))
-            return F.linear(filled, weight, bias)[:rows].view(*x.shape[:-1], -1)
-        return F.linear(x, weight, bias)
+    if rows > 64 and rows % 16:
+        filled = F.pad(x.reshape(rows, -1), (0, 0, 0, -rows % 16))
+        return F.linear(filled, weight, bias)[:rows].view(*x.shape[:-1], -1)
+    return F.linear(x, weight, bias)
 
 
 def products(x: Tensor, linears: Sequence[nn.Module]) -> tuple[Tensor, ...]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHOICE = "AURICLE_KERNELS"
 MODULE = "auricle._native"
+DENSE_ROWS = 4  # of activations, up to which reading the weights takes the time on every processor measured
 
 
 def missing() -> str | None:
@@ -72,6 +73,31 @@ def linear(
         biases = [None if linear.bias is None else linear.bias.float() for linear in linears]
         ready().linear(rows, [matrix(linear) for linear in linears], list(results), biases, clip_x, clip_y)
     return tuple(result.view(*x.shape[:-1], result.shape[1]) for result in results)
+
+
+def takes_dense(x: Tensor, weight: Tensor) -> bool:
+    """Whether `dense` works on them."""
+    import torch
+
+    few = x.numel() <= DENSE_ROWS * x.shape[-1]
+    fits = few and x.shape[-1] % 32 == 0 and x.shape[-1] == weight.shape[-1] and weight.is_contiguous()
+    return fits and x.dtype == weight.dtype == torch.bfloat16 and takes(x) and takes(weight)
+
+
+def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`x W^T + b` of a few rows, all bfloat16, summed in float32: as fast as memory gives the weights.
+
+    A row's result does not depend on how many there are.
+
+    Args:
+        x: `(..., in_features)` on the CPU, at most `DENSE_ROWS` rows.
+        weight: `(out_features, in_features)`, contiguous, in_features a multiple of 32.
+    """
+    rows = x.detach().reshape(-1, x.shape[-1]).contiguous()
+    result = rows.new_empty(len(rows), len(weight))
+    if result.numel():
+        ready().dense(rows, weight.detach(), None if bias is None else bias.detach(), result)
+    return result.view(*x.shape[:-1], len(weight))
 
 
 def rms_norm(x: Tensor, weight: Tensor | None, eps: float) -> Tensor:

@@ -26,6 +26,7 @@ class PcmCodec:
 
     name, rate, frame, codebooks, size = "pcm", RATE, FRAME, FRAME, 4096
     frame_rate = RATE / FRAME
+    device = torch.device("cpu")
 
     def __init__(self, late: int = 3) -> None:
         self.late = late

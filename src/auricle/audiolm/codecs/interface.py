@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import OptionError, SoundError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class CodecStream(Protocol):
@@ -31,6 +34,7 @@ class Codec(Protocol):
     frame_rate: float  # frames a second
     codebooks: int
     size: int  # entries of a codebook
+    device: torch.device  # that it computes on
 
     def encode(self, samples: NDArray[np.float32]) -> NDArray[np.int64]:
         """`(samples,)` mono at `rate` -> `(ceil(samples / frame), codebooks)`."""

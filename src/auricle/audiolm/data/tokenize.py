@@ -88,7 +88,7 @@ def tokenize(
         left = sounds[first:]
         how = How(settings.codec, settings.device, settings.limits)
         progress(first, len(sounds))
-        with closing(encode_all(left, codec, how, workers or _workers(left, settings, codec), cluster)) as stream:
+        with closing(encode_all(left, codec, how, workers or _workers(left, codec), cluster)) as stream:
             for shard in _shards(left, stream, settings.shard, most, lambda n: progress(first + n, len(sounds))):
                 records.append(_written(job, records, first, shard, names, codec))
         return finish(job, records, len(sounds), len(left))
@@ -104,8 +104,8 @@ def _frames(settings: Settings, codec: Codec) -> int:
     return frames
 
 
-def _workers(sounds: Sequence[Sound], settings: Settings, codec: Codec) -> int:
-    if str(getattr(codec, "device", settings.device)) != "cpu":
+def _workers(sounds: Sequence[Sound], codec: Codec) -> int:
+    if codec.device.type != "cpu":
         return 1
     files = {Path(sound.path) for sound in sounds}
     size = sum(path.stat().st_size for path in files if path.is_file())
