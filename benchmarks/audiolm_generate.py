@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from auricle.audiolm.model.batch import Batch
-from auricle.audiolm.model.generating import Uncached
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
+from auricle.audiolm.model.stepping import Uncached
 from auricle.bench import machine
 from benchmarks import audiolm_tables
 

@@ -1,10 +1,15 @@
-// The product of a few rows with dense bfloat16 weights, all threads together: see Kernels::dense.
+// The product of a few rows with dense weights: see Kernels::dense.
 #pragma once
 
 #include "kernels.hpp"
 
 namespace auricle {
 
-void dense(const Dense& d);
+// All of it, all threads together.
+void dense(const Dense& d, const Output& to);
+
+// The same in items, for `run_phases`.
+int dense_items(int out);
+void dense_item(const Dense& d, const Output& to, int item);
 
 }  // namespace auricle

@@ -59,6 +59,16 @@ typename T::F clip(typename T::F a, const Range& range) {
     return T::min(T::set(range.high), T::max(T::set(range.low), a));
 }
 
+// Up to sixteen outputs of a product, from (row, column) on, to their place.
+template <class T>
+void put(const Output& to, int row, int column, typename T::F y, int n) {
+    if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
+    const size_t at = (row - to.row) * to.stride + column - to.column;
+    y = clip<T>(y, to.range);
+    if (to.add) y = T::add(y, load_as<T>(to.data, to.dtype, at, n));
+    store_as<T>(to.data, to.dtype, at, y, n);
+}
+
 // e^x within 2e-7 of its value: 2^n times the Taylor polynomial of degree 6 on |r| <= ln 2 / 2.
 template <class T>
 typename T::F exponential(typename T::F x) {
@@ -88,6 +98,26 @@ void rms_norm(const void* x, Dtype dtype, const float* weight, void* to, int wid
         if (weight) v = T::mul(v, load_part<T>(weight + i, n));
         if (add) v = T::add(v, load_as<T>(to, dtype, i, n));
         store_as<T>(to, dtype, i, T::mul(v, T::set(scale)), n);
+    }
+}
+
+template <class T>
+void layer_norm(const float* x, const float* weight, const float* bias, float* to, int width, float eps) {
+    using F = typename T::F;
+    F sum = T::zero(), squares = T::zero();
+    for (int i = 0; i < width; i += kLanes) sum = T::add(sum, load_part<T>(x + i, width - i));
+    const F mean = T::set(T::sum(sum) / static_cast<float>(width));
+    for (int i = 0; i < width; i += kLanes) {
+        alignas(64) float apart[kLanes] = {};  // what lies past the width is no deviation
+        store_part<T>(apart, T::sub(load_part<T>(x + i, width - i), mean), width - i);
+        const F v = T::load(apart);
+        squares = T::fma(v, v, squares);
+    }
+    const F factor = T::set(1.0f / std::sqrt(T::sum(squares) / static_cast<float>(width) + eps));
+    for (int i = 0; i < width; i += kLanes) {
+        const int n = width - i;
+        const F v = T::mul(T::sub(load_part<T>(x + i, n), mean), factor);
+        store_part<T>(to + i, T::fma(v, load_part<T>(weight + i, n), load_part<T>(bias + i, n)), n);
     }
 }
 

@@ -51,13 +51,13 @@ struct Attend {
     float scale = 1;
 };
 
-// Rows of activations times a dense matrix, all bfloat16: y = x W^T + bias.
+// Rows of activations times a dense matrix, both of one type.
 struct Dense {
-    const uint16_t* x = nullptr;     // (rows, in)
-    const uint16_t* w = nullptr;     // (out, in)
-    const uint16_t* bias = nullptr;  // (out), or none
-    uint16_t* y = nullptr;           // (rows, out)
-    int rows = 0, in = 0, out = 0;   // `in` a multiple of 32
+    const void* x = nullptr;  // (rows, in), `x_stride` apart
+    const void* w = nullptr;  // (out, in)
+    Dtype dtype = Dtype::f32;
+    size_t x_stride = 0;
+    int rows = 0, in = 0, out = 0;  // `in` a multiple of 32
 };
 
 struct Kernels {
@@ -67,8 +67,8 @@ struct Kernels {
     // Rows [row, row + rows) times up to `kPanel` blocks, as `Output`; scratch holds kPanelScratch floats.
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
-    // Outputs [first, first + count) of every row, at most kDenseOutputs of them.
-    void (*dense)(const Dense& d, int first, int count);
+    // Outputs [first, first + count) of every row, at most kDenseOutputs of them, as `Output`.
+    void (*dense)(const Dense& d, const Output& to, int first, int count);
     // Groups of 32 weights to int4 and a half each; the same search as auricle/quant/int4.py, whose scales are not a
     // number where none of `divisors` gave a finite one.
     void (*pack_groups)(const float* x, int64_t groups, const float* divisors, int count, int8_t* q, uint16_t* scales);
@@ -78,6 +78,8 @@ struct Kernels {
     // to = ((add ? to : 0) + weight * x / rms(x)) * scale, rows of one type; no weight is all ones.
     void (*rms_norm)(const void* x, Dtype dtype, const float* weight, void* to, int width, float eps, bool add,
                      float scale);
+    // to = weight * (x - mean(x)) / deviation(x) + bias; `to` may be x.
+    void (*layer_norm)(const float* x, const float* weight, const float* bias, float* to, int width, float eps);
     void (*gelu_product)(const float* gate, const float* up, float* dst, int count);  // gelu(gate) * up, tanh form
     void (*silu_product)(const float* gate, const float* up, float* dst, int count);  // silu(gate) * up
     void (*rotate)(float* x, const float* cos, const float* sin, int dim);            // pairs (i, i + dim / 2)

@@ -25,6 +25,8 @@ constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 enum class Bits { four = 4, eight = 8 };
 enum class Dtype { f32, bf16 };
 
+constexpr size_t number_bytes(Dtype dtype) { return dtype == Dtype::f32 ? 4 : 2; }
+
 // A packed weight matrix, `(out, in)`.
 struct Packed {
     const uint8_t* weight = nullptr;

@@ -94,20 +94,23 @@ void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std
     linear(x.data(), dtype_of(x), rows, width, {clip_x.first, clip_x.second}, products);
 }
 
-// y = x w^T + bias, x (rows, inputs), w (outputs, inputs), all bfloat16.
-void dense_of(const ReadOnly& x, const ReadOnly& w, const std::optional<ReadOnly>& bias, const Array& y) {
-    expect(x.ndim() == 2 && w.ndim() == 2 && y.ndim() == 2 && x.shape(1) == w.shape(1), "x is (rows, inputs)");
-    expect(y.shape(0) == x.shape(0) && y.shape(1) == w.shape(0), "y is (rows, outputs)");
+// w (outputs, inputs)
+DenseMatrix dense_matrix(const ReadOnly& w, const std::optional<Floats>& bias) {
+    expect(w.ndim() == 2 && w.shape(1) % (2 * kLanes) == 0, "a dense matrix has a multiple of 32 inputs");
     expect(!bias || bias->size() == w.shape(0), "a bias has one number for each output");
-    expect(w.shape(1) % (2 * kLanes) == 0, "a dense matrix has a multiple of 32 inputs");
-    const bool fit = dtype_of(x) == Dtype::bf16 && dtype_of(w) == Dtype::bf16 && dtype_of(y) == Dtype::bf16 &&
-                     (!bias || dtype_of(*bias) == Dtype::bf16);
-    expect(fit, "a dense product is of bfloat16 numbers");
-    const Dense d{static_cast<const uint16_t*>(x.data()), static_cast<const uint16_t*>(w.data()),
-                  bias ? static_cast<const uint16_t*>(bias->data()) : nullptr, static_cast<uint16_t*>(y.data()),
-                  static_cast<int>(x.shape(0)), static_cast<int>(x.shape(1)), static_cast<int>(w.shape(0))};
+    return {w.data(), dtype_of(w), static_cast<int>(w.shape(0)), static_cast<int>(w.shape(1)),
+            bias ? bias->data() : nullptr};
+}
+
+// y = x w^T + bias, x (rows, inputs) of w's type, y (rows, outputs).
+void dense_of(const ReadOnly& x, const ReadOnly& w, const std::optional<Floats>& bias, const Array& y) {
+    const DenseMatrix m = dense_matrix(w, bias);
+    expect(x.ndim() == 2 && static_cast<int>(x.shape(1)) == m.in && dtype_of(x) == m.dtype, "x is (rows, inputs), as w");
+    expect(y.ndim() == 2 && y.shape(0) == x.shape(0) && static_cast<int>(y.shape(1)) == m.out, "y is (rows, outputs)");
+    const Dense d{x.data(), m.w, m.dtype, x.shape(1), static_cast<int>(x.shape(0)), m.in, m.out};
+    const Output to{y.data(), dtype_of(y), y.shape(1), m.bias};
     const nb::gil_scoped_release others_may_run;
-    dense(d);
+    dense(d, to);
 }
 
 // y = weight * x / rms(x), of `(rows, width)` and of x's type.
@@ -168,6 +171,12 @@ class Bound {
         }
         program_.linear(slice(from), products, add);
     }
+    void dense(Place from, const ReadOnly& w, std::optional<Floats> bias, Place to, std::pair<float, float> clip,
+               bool add) {
+        const DenseMatrix m = dense_matrix(w, bias);
+        check(from, m.in), check(to, m.out);
+        program_.dense(slice(from), m, slice(to), {clip.first, clip.second}, add);
+    }
     void gated(Place from, const Matrix& gate, const Matrix& up, const Matrix& down, Place to, const std::string& kind,
                bool add) {
         const Packed g = packed(gate), u = packed(up), d = packed(down);
@@ -181,6 +190,12 @@ class Bound {
         check(from, width * groups), check(to, width * groups);
         expect(!weight || static_cast<int>(weight->size()) == width, "a norm's weight has its width");
         program_.rms_norm(slice(from), slice(to), width, groups, weight ? weight->data() : nullptr, eps, add, scale);
+    }
+    void layer_norm(Place from, Place to, const Floats& weight, const Floats& bias, float eps) {
+        const int width = static_cast<int>(weight.size());
+        check(from, width), check(to, width);
+        expect(bias.size() == weight.size(), "a norm's bias has the width of its weight");
+        program_.layer_norm(slice(from), slice(to), width, weight.data(), bias.data(), eps);
     }
     void gelu_product(Place gate, Place up, Place to, int width) {
         check(gate, width), check(up, width), check(to, width);
@@ -282,10 +297,14 @@ NB_MODULE(_native, m) {
         .def("lookup", &Bound::lookup, nb::arg("rows").noconvert(), nb::arg("to"), nb::arg("factor"), nb::arg("absent"))
         .def("linear", &Bound::linear, nb::arg("x"), nb::arg("matrices").noconvert(),
              nb::arg("biases").noconvert() = std::vector<std::optional<Floats>>{}, nb::arg("add") = false)
+        .def("dense", &Bound::dense, nb::arg("x"), nb::arg("w").noconvert(), nb::arg("bias").noconvert().none(),
+             nb::arg("to"), nb::arg("clip"), nb::arg("add"))
         .def("gated", &Bound::gated, nb::arg("x"), nb::arg("gate").noconvert(), nb::arg("up").noconvert(),
              nb::arg("down").noconvert(), nb::arg("to"), nb::arg("kind") = "gelu", nb::arg("add") = false)
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
              nb::arg("weight").noconvert().none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
+        .def("layer_norm", &Bound::layer_norm, nb::arg("x"), nb::arg("to"), nb::arg("weight").noconvert(),
+             nb::arg("bias").noconvert(), nb::arg("eps"))
         .def("gelu_product", &Bound::gelu_product)
         .def("angles", &Bound::angles, nb::arg("to"), nb::arg("inverse").noconvert())
         .def("rotate", &Bound::rotate)

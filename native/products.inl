@@ -207,12 +207,7 @@ void write(const Packed& w, const float* sums, int row, int rows, int block, int
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < blocks; v++) {
             const int column = (block + v) * kLanes, n = w.out - column;
-            auto y = T::load(sums + (r * blocks + v) * kLanes);
-            if (to.bias) y = T::add(y, load_part<T>(to.bias + column, n));
-            const size_t at = (row + r - to.row) * to.stride + column - to.column;
-            y = clip<T>(y, to.range);
-            if (to.add) y = T::add(y, load_as<T>(to.data, to.dtype, at, n));
-            store_as<T>(to.data, to.dtype, at, y, n);
+            put<T>(to, row + r, column, T::load(sums + (r * blocks + v) * kLanes), n);
         }
 }
 

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "dense.hpp"
+
 namespace auricle {
 namespace {
 
@@ -88,7 +90,7 @@ void product_item(const Packed& w, const Quantised& x, int rows, const Output& t
 }
 
 void rms_norm(const void* x, Dtype dtype, int rows, int width, const float* weight, float eps, void* to) {
-    const size_t row_bytes = static_cast<size_t>(width) * (dtype == Dtype::f32 ? 4 : 2);
+    const size_t row_bytes = width * number_bytes(dtype);
     const int items = pieces_of(rows, kNormRows);
     run_phases(
         1, [=](int) { return items; },
@@ -118,7 +120,7 @@ void linear(const void* x, Dtype dtype, int rows, int width, const Range& range,
     const std::unique_ptr<float[]> scales(new float[cells]);
     const std::unique_ptr<int32_t[]> sums(new int32_t[cells]);
     const Quantised quantised{q.get(), scales.get(), sums.get(), groups};
-    const size_t row_bytes = static_cast<size_t>(width) * (dtype == Dtype::f32 ? 4 : 2);
+    const size_t row_bytes = width * number_bytes(dtype);
     run_phases(
         2,
         [&](int phase) {
@@ -212,6 +214,24 @@ void Program::linear(Slice from, const std::vector<Product>& products, bool add_
         });
 }
 
+void Program::dense(Slice from, const DenseMatrix& m, Slice to, const Range& range, bool add_to) {
+    const bool halves = m.dtype == Dtype::bf16;
+    if (halves) {
+        const size_t cells = static_cast<size_t>(last_ ? max_wanted_ : max_rows_) * m.in;
+        halves_.resize(std::max(halves_.size(), cells));
+        add([](const Pass& pass) { return pass.rows; },
+            [=, this](const Pass&, int row, Scratch&) {
+                k_.convert(at(from, row), halves_.data() + static_cast<size_t>(row) * m.in, m.dtype, m.in);
+            });
+    }
+    add([=](const Pass&) { return dense_items(m.out); },
+        [=, this](const Pass& pass, int item, Scratch&) {
+            const Dense d{halves ? static_cast<const void*>(halves_.data()) : at(from, 0), m.w, m.dtype,
+                          halves ? static_cast<size_t>(m.in) : stride(from.buffer), pass.rows, m.in, m.out};
+            dense_item(d, {at(to, 0), Dtype::f32, stride(to.buffer), m.bias, range, 0, 0, add_to}, item);
+        });
+}
+
 void Program::gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to, Gate kind,
                     bool add_to) {
     quantise(from, gate.in);
@@ -272,6 +292,13 @@ void Program::rms_norm(Slice from, Slice to, int width, int groups, const float*
             for (int g = 0; g < groups; g++)
                 k_.rms_norm(at(from, row) + g * width, Dtype::f32, weight, at(to, row) + g * width, width, eps, add_to,
                             scale);
+        });
+}
+
+void Program::layer_norm(Slice from, Slice to, int width, const float* weight, const float* bias, float eps) {
+    add([](const Pass& pass) { return pass.rows; },
+        [=, this](const Pass&, int row, Scratch&) {
+            k_.layer_norm(at(from, row), weight, bias, at(to, row), width, eps);
         });
 }
 

@@ -11,8 +11,9 @@ namespace {
 
 template <class T>
 constexpr Kernels table(const char* name) {
-    return {name,           quantise<T>, product<T>, dense<T>,    pack_groups<T>, unpack_row<T>, rms_norm<T>, gelu_product<T>,
-            silu_product<T>, rotate<T>,   convert<T>, soft_cap<T>, highest<T>,     attend<T>,     attend_merge<T>};
+    return {name,          quantise<T>,   product<T>,     dense<T>,        pack_groups<T>, unpack_row<T>,
+            rms_norm<T>,   layer_norm<T>, gelu_product<T>, silu_product<T>, rotate<T>,      convert<T>,
+            soft_cap<T>,   highest<T>,    attend<T>,       attend_merge<T>};
 }
 
 }  // namespace

@@ -125,7 +125,7 @@ void check_product(const Kernels& k, const Matrix& m, Typed x, int rows) {
     Floats scales(cells), scratch(kPanelScratch), bias = random(out);
     std::vector<int32_t> sums(cells);
     const Quantised quantised{q.data(), scales.data(), sums.data(), groups};
-    const size_t row_bytes = static_cast<size_t>(in) * (x.dtype == Dtype::f32 ? 4 : 2);
+    const size_t row_bytes = static_cast<size_t>(in) * number_bytes(x.dtype);
     for (int r = 0; r < rows; r++) {
         k.quantise(static_cast<uint8_t*>(x.data()) + r * row_bytes, x.dtype, in, {}, r, quantised);
         for (int g = 0; g < groups; g++) {
@@ -410,27 +410,57 @@ void check_attentions(const Kernels& k) {
     }
 }
 
-void check_dense(const Kernels& k) {
-    for (const int rows : {1, 2, 3, 4, 7})
-        for (const int in : {32, 64, 992})
-            for (const int out : {1, 5, 16, 31, 70})
-                for (const bool biased : {false, true}) {
-                    Typed x(random(rows * in), Dtype::bf16), w(random(out * in), Dtype::bf16);
-                    Typed bias(random(out), Dtype::bf16), y(Floats(rows * out), Dtype::bf16);
-                    const Dense d{x.halves.data(), w.halves.data(), biased ? bias.halves.data() : nullptr,
-                                  y.halves.data(), rows, in, out};
-                    for (int first = 0; first < out; first += kDenseOutputs)
-                        k.dense(d, first, std::min(kDenseOutputs, out - first));
-                    for (int r = 0; r < rows; r++)
-                        for (int o = 0; o < out; o++) {
-                            double exact = biased ? bias[o] : 0, size = std::fabs(exact);
-                            for (int i = 0; i < in; i++) {
-                                const double product = static_cast<double>(x[r * in + i]) * w[o * in + i];
-                                exact += product, size += std::fabs(product);
-                            }
-                            near(y[r * out + o], exact, step(Dtype::bf16) * std::fabs(exact) + 2e-6 * size);
-                        }
+void check_dense_of(const Kernels& k, Dtype dtype, Dtype to, int rows, int in, int out) {
+    for (const bool whole : {false, true}) {  // with a bias, a lower end and what is there; or with none of them
+        const int stride = in + 32;
+        Typed x(random(rows * stride), dtype), w(random(out * in), dtype), y(random(rows * out), to);
+        const Floats bias = random(out);
+        const Dense d{x.data(), w.data(), dtype, static_cast<size_t>(stride), rows, in, out};
+        Output output{y.data(), to, static_cast<size_t>(out)};
+        if (whole) output.bias = bias.data(), output.range.low = 0, output.add = true;
+        const Typed before = y;
+        for (int first = 0; first < out; first += kDenseOutputs)
+            k.dense(d, output, first, std::min(kDenseOutputs, out - first));
+        for (int r = 0; r < rows; r++)
+            for (int o = 0; o < out; o++) {
+                double exact = whole ? bias[o] : 0, size = std::fabs(exact);
+                for (int i = 0; i < in; i++) {
+                    const double product = static_cast<double>(x[r * stride + i]) * w[o * in + i];
+                    exact += product, size += std::fabs(product);
                 }
+                if (whole) exact = std::max(exact, 0.0) + before[r * out + o];
+                near(y[r * out + o], exact, step(to) * std::fabs(exact) + 2e-6 * size);
+            }
+    }
+}
+
+void check_dense(const Kernels& k) {
+    for (const Dtype dtype : {Dtype::f32, Dtype::bf16})
+        for (const Dtype to : {Dtype::f32, Dtype::bf16})
+            for (const int rows : {1, 2, 3, 4, 7})
+                for (const int in : {32, 64, 992})
+                    for (const int out : {1, 5, 16, 31, 70}) check_dense_of(k, dtype, to, rows, in, out);
+}
+
+void check_layer_norms(const Kernels& k) {
+    for (const int width : {1, 15, 16, 17, 70, 600}) {
+        Floats x = random(width, 3), y(width);
+        const Floats weight = random(width), bias = random(width);
+        for (float& v : x) v += 20;
+        double mean = 0, variance = 0;
+        for (const float v : x) mean += v;
+        mean /= width;
+        for (const float v : x) variance += (v - mean) * (v - mean);
+        const double factor = 1 / std::sqrt(variance / width + 1e-5);
+        k.layer_norm(x.data(), weight.data(), bias.data(), y.data(), width, 1e-5f);
+        const Floats given = x;
+        k.layer_norm(x.data(), weight.data(), bias.data(), x.data(), width, 1e-5f);  // in its own place
+        for (int i = 0; i < width; i++) {
+            const double exact = weight[i] * (given[i] - mean) * factor + bias[i];
+            near(y[i], exact, (1e-6 + 1e-5 * factor) * std::fabs(weight[i]) + 1e-6 * std::fabs(exact));
+            near(x[i], y[i], 0);
+        }
+    }
 }
 
 void check(const Kernels& k) {
@@ -439,6 +469,7 @@ void check(const Kernels& k) {
         {"tables", check_tables},       {"norms", check_norms},             {"gates", check_gates},
         {"rotations", check_rotations}, {"conversions", check_conversions}, {"highest", check_highest},
         {"packing", check_packing},     {"attention", check_attentions},    {"dense", check_dense},
+        {"layer norms", check_layer_norms},
     };
     for (const auto& [what, run] : all) {
         checking = std::string(k.name) + ", " + what;

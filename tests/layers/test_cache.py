@@ -126,3 +126,22 @@ def test_slots_say_how_far_back_they_go(turns: list[Any], window: int) -> None:
             length = round(cache.shortest(reached) + turn * (length - cache.shortest(reached)))
         for position in range(max(0, length - window + 1), length):
             assert slots[position % cache.capacity] == position
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("count", "dim"), [(0, 16), (1, 2), (16, 16), (37, 24)])
+def test_slots_that_are_filled_lie_as_the_kernels_read_them(dtype: torch.dtype, count: int, dim: int) -> None:
+    """By the description in `native/attention.inl`."""
+    cache = SlotCache(3, dim, dtype, window=None)
+    cache.reserve(count + 1)
+    keys, values = torch.randn(2, 3, count, dim, generator=torch.Generator().manual_seed(count)).to(dtype)
+    cache.fill(keys, values)
+    numbers = 4 // dtype.itemsize
+    held_keys, held_values = cache.keys.unsqueeze(-1).view(dtype), cache.values.unsqueeze(-1).view(dtype)
+    for slot in range(count):
+        for d in range(dim):
+            in_keys = held_keys[:, slot // 16, d // numbers, slot % 16, d % numbers]
+            assert torch.equal(in_keys, keys[:, slot, d])
+            assert torch.equal(held_values[:, slot // numbers, d, slot % numbers], values[:, slot, d])
+    assert int(cache.keys.count_nonzero()) <= keys.numel()
+    assert int(cache.values.count_nonzero()) <= values.numel()

@@ -135,6 +135,21 @@ class SlotCache:
         self.keys, self.values = keys, values
         return True
 
+    def fill(self, keys: Tensor, values: Tensor) -> None:
+        """Writes the first positions, `(kv_heads, positions, head_dim)`: of a cache without a window, that has room."""
+        assert self._window is None and keys.shape[1] <= self.capacity
+        if not keys.shape[1]:
+            return
+        slots, numbers, wide = _sixteens(keys.shape[1]), self._numbers, self.values.shape[2]
+        padded = keys.new_zeros(self._heads, slots, self._dim)
+        padded[:, : keys.shape[1]] = keys
+        words = padded.view(self._heads, slots // 16, 16, self._dim // numbers, numbers).transpose(2, 3)
+        self.keys[:, : slots // 16] = _as_words(words)
+        padded = values.new_zeros(self._heads, slots, wide)
+        padded[:, : values.shape[1], : self._dim] = values
+        words = padded.view(self._heads, slots // numbers, numbers, wide).transpose(2, 3)
+        self.values[:, : slots // numbers] = _as_words(words)
+
     def shortest(self, reached: int) -> int:
         """The least length to go back to, when the positions before `reached` have been written."""
         if self._window is None or reached <= self.capacity:
@@ -156,6 +171,11 @@ class SlotCache:
         keys = torch.zeros(self._heads, slots // 16, self._dim // self._numbers, 16, dtype=torch.int32)
         values = torch.zeros(self._heads, slots // self._numbers, _sixteens(self._dim), dtype=torch.int32)
         return keys, values
+
+
+def _as_words(numbers: Tensor) -> Tensor:
+    """`(..., numbers of a word)` -> `(...)`."""
+    return numbers.contiguous().view(torch.int32).squeeze(-1)
 
 
 def _sixteens(count: int) -> int:

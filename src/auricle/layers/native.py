@@ -96,7 +96,7 @@ def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.detach().reshape(-1, x.shape[-1]).contiguous()
     result = rows.new_empty(len(rows), len(weight))
     if result.numel():
-        ready().dense(rows, weight.detach(), None if bias is None else bias.detach(), result)
+        ready().dense(rows, weight.detach(), None if bias is None else bias.detach().float(), result)
     return result.view(*x.shape[:-1], len(weight))
 
 

@@ -25,8 +25,8 @@ KINDS: dict[str, dict[str, Any]] = {
 def model(kind: str = "ar-nar", *, seed: int = 0, **changes: Any) -> AudioLM:
     """In eval mode, with weights far enough from where they begin that everything has a say."""
     torch.manual_seed(seed)
-    fields = {"codebook_size": SIZE, "dropout": 0.0, **KINDS[kind], **changes}
-    made = AudioLM(32, 4, 2, **fields)
+    fields = {"d_model": 32, "nhead": 4, "num_layers": 2, "codebook_size": SIZE, "dropout": 0.0}
+    made = AudioLM(**{**fields, **KINDS[kind], **changes})
     with torch.no_grad():
         for weight in made.parameters():
             weight += 0.1 * torch.randn_like(weight)

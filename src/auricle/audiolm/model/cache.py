@@ -33,6 +33,10 @@ class Cache:
         held[1][:, :, first:] = values
         return held
 
+    def of(self, layer: int, row: int, tokens: int) -> tuple[Tensor, Tensor]:
+        """The first tokens' keys and values: `(heads, tokens, head_dim)`."""
+        return self._keys[layer, row, :, :tokens], self._values[layer, row, :, :tokens]
+
     def advance(self, tokens: int) -> None:
         """Says that every layer has so many more."""
         self.filled += tokens

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from auricle.audiolm.model.ar import Autoregressive
 from auricle.audiolm.model.batch import Batch
-from auricle.audiolm.model.cache import Cache
 from auricle.audiolm.model.delay import delayed, frames_at, restored
-from auricle.audiolm.model.masks import key_mask, prefix_mask
 from auricle.audiolm.model.nar import NonAutoregressive
 from auricle.audiolm.model.sampling import TokenSampling, draw, guided
+from auricle.audiolm.model.stepping import Uncached, stepper
 from auricle.errors import CancelledError
 
 
@@ -62,7 +61,7 @@ def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Ten
     config, batch, lens = model.config, run.batch, run.lens
     frames, streams = batch.target_frames, config.streams
     steps = frames + streams - 1
-    source = Cached(model, batch, steps) if cache else Uncached(model, batch)
+    source = stepper(model, batch, steps) if cache else Uncached(model, batch)
     uniforms = delayed(run.uniforms[:, :, :streams], lens, steps, 0.5)
     place = frames_at(steps, streams, lens.device)
     ids = torch.full((run.rows, steps + 1, streams), config.start, device=lens.device)  # what each step reads
@@ -89,52 +88,6 @@ def _logits(model: Autoregressive, run: Run, hidden: Tensor, stream: int) -> Ten
     """`(rows, ids)`; where the first stream has an id for the end, the others get one that is never drawn."""
     logits = run.logits(model.ar_logits(hidden, stream))
     return F.pad(logits, (0, 1), value=-torch.inf) if stream and model.config.predict_end else logits
-
-
-class Cached:
-    """Hidden states of one step after the other, each computed once."""
-
-    def __init__(self, model: Autoregressive, batch: Batch, steps: int) -> None:
-        decoder, prompt = model.ar_decoder, batch.prompt_frames
-        like = model.ar_predict_layer.weight
-        self._model, self._batch = model, batch
-        self._cache = Cache(
-            *(len(decoder.layers), len(batch), decoder.heads, prompt + steps, decoder.head_dim),
-            dtype=like.dtype,
-            device=like.device,
-        )
-        self._mask = None if batch.full_prompts else F.pad(key_mask(batch.prompt_lens, prompt), (0, steps), value=True)
-
-    def hidden(self, ids: Tensor) -> Tensor:
-        """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
-        if ids.shape[1] == 1:
-            heard = self._prompt() if self._batch.prompt_frames else None
-            if not self._model.config.prepend_bos:
-                return self._model.ar_last(self._batch, heard)[:, 0]
-        positions = self._batch.left_lens[:, None] + ids.shape[1] - 1
-        x = self._model.ar_inputs(ids[:, -1:], positions, self._batch.left_lens)
-        mask = None if self._mask is None else self._mask[..., : self._cache.filled + 1]
-        return self._model.ar_pass(x, positions, mask=mask, cache=self._cache)[:, -1]
-
-    def _prompt(self) -> Tensor:
-        batch, model = self._batch, self._model
-        x = model.ar_prompt(batch)
-        mask = None if batch.full_prompts else prefix_mask(batch.prompt_lens, batch.prompt_frames)
-        return model.ar_pass(x, batch.prompt_positions, mask=mask, cache=self._cache)
-
-
-class Uncached:
-    """The same from the beginning for every step: what `Cached` is compared with."""
-
-    def __init__(self, model: Autoregressive, batch: Batch) -> None:
-        self._model, self._batch = model, batch
-
-    def hidden(self, ids: Tensor) -> Tensor:
-        """`(rows, steps so far, streams)` -> `(rows, width)` of the last of them."""
-        steps, heard = ids.shape[1], self._batch.prompt_frames
-        lens = torch.full_like(self._batch.target_lens, steps)  # a short row goes on, unheard, as long as the others
-        batch = replace(self._batch, target_codes=ids, target_lens=lens, longest=heard + steps)
-        return self._model.ar_hidden(batch, ids)[:, -1]
 
 
 def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> Tensor:
