@@ -6,10 +6,10 @@
 namespace auricle {
 
 // All of it, all threads together.
-void dense(const Dense& d, const Output& to);
+void dense(const DenseMatrix& w, const DenseRows& x, const Output& to);
 
 // The same in items, for `run_phases`.
 int dense_items(int out);
-void dense_item(const Dense& d, const Output& to, int item);
+void dense_item(const DenseMatrix& w, const DenseRows& x, const Output& to, int item);
 
 }  // namespace auricle

@@ -1,5 +1,5 @@
 // Dense weights, as a checkpoint has them, times a few rows of activations of the same type, over an instruction set
-// `T`. The weights are read once: memory is the limit.
+// `T`. The weights come from memory once, which is the limit: groups of rows go over what is still in a core's cache.
 #pragma once
 
 #include "elementwise.inl"
@@ -7,7 +7,8 @@
 namespace auricle {
 namespace {
 
-constexpr int kAheadBytes = 8192;  // of a row, and of those that follow it: fetched so long before their turn
+// Weights are fetched so far ahead of their turn; past a row's end these are the next row's.
+constexpr int kAheadBytes = 8192;
 
 // Sixteen sums of products: of one number for each lane, or of two.
 template <class T, Dtype D>
@@ -42,12 +43,13 @@ void dense_row(const uint8_t* x, size_t x_bytes, const uint8_t* w, size_t bytes,
 }
 
 template <class T, Dtype D, int R>
-void dense_rows(const Dense& d, const Output& to, int row, int first, int count) {
+void dense_rows(const DenseMatrix& w, const DenseRows& x, const Output& to, int row, int first, int count) {
     float sums[R][kDenseOutputs];
-    const size_t bytes = d.in * number_bytes(D), x_bytes = d.x_stride * number_bytes(D);
-    const auto* x = static_cast<const uint8_t*>(d.x) + row * x_bytes;
-    const auto* w = static_cast<const uint8_t*>(d.w) + first * bytes;
-    for (int k = 0; k < count; k++) dense_row<T, D, R>(x, x_bytes, w + k * bytes, bytes, sums[0] + k, kDenseOutputs);
+    const size_t bytes = w.in * number_bytes(D), x_bytes = x.stride * number_bytes(D);
+    const auto* rows = static_cast<const uint8_t*>(x.data) + row * x_bytes;
+    const auto* weights = static_cast<const uint8_t*>(w.weight) + first * bytes;
+    for (int k = 0; k < count; k++)
+        dense_row<T, D, R>(rows, x_bytes, weights + k * bytes, bytes, sums[0] + k, kDenseOutputs);
     for (int r = 0; r < R; r++)
         for (int i = 0; i < count; i += kLanes) {
             const int n = std::min(kLanes, count - i);
@@ -56,18 +58,18 @@ void dense_rows(const Dense& d, const Output& to, int row, int first, int count)
 }
 
 template <class T, Dtype D>
-void dense_in(const Dense& d, const Output& to, int first, int count) {
+void dense_in(const DenseMatrix& w, const DenseRows& x, const Output& to, int first, int count) {
     constexpr int R = T::kFloatRows;
     int row = 0;
-    for (; row + R <= d.rows; row += R) dense_rows<T, D, R>(d, to, row, first, count);
-    if (d.rows - row >= R / 2) dense_rows<T, D, R / 2>(d, to, row, first, count), row += R / 2;
-    for (; row < d.rows; row++) dense_rows<T, D, 1>(d, to, row, first, count);
+    for (; row + R <= x.rows; row += R) dense_rows<T, D, R>(w, x, to, row, first, count);
+    if (x.rows - row >= R / 2) dense_rows<T, D, R / 2>(w, x, to, row, first, count), row += R / 2;
+    for (; row < x.rows; row++) dense_rows<T, D, 1>(w, x, to, row, first, count);
 }
 
 template <class T>
-void dense(const Dense& d, const Output& to, int first, int count) {
-    if (d.dtype == Dtype::f32) return dense_in<T, Dtype::f32>(d, to, first, count);
-    dense_in<T, Dtype::bf16>(d, to, first, count);
+void dense(const DenseMatrix& w, const DenseRows& x, const Output& to, int first, int count) {
+    if (w.dtype == Dtype::f32) return dense_in<T, Dtype::f32>(w, x, to, first, count);
+    dense_in<T, Dtype::bf16>(w, x, to, first, count);
 }
 
 }  // namespace

@@ -47,15 +47,15 @@ struct Avx512 {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(raw), 16));
     }
     // sum + the low halves' products + the high halves', of pairs of bfloat16 numbers
-    static F dot_bf16(F sum, I xs, I w) {
+    static F dot_bf16(F sum, I x, I w) {
 #ifdef __AVX512BF16__
-        return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(xs));
+        return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
 #else
         const I high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
         sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(w, 16)),
-                              _mm512_castsi512_ps(_mm512_slli_epi32(xs, 16)), sum);
+                              _mm512_castsi512_ps(_mm512_slli_epi32(x, 16)), sum);
         return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(w, high)),
-                               _mm512_castsi512_ps(_mm512_and_si512(xs, high)), sum);
+                               _mm512_castsi512_ps(_mm512_and_si512(x, high)), sum);
 #endif
     }
     static void store_bf16(uint16_t* p, F a) {

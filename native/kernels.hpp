@@ -51,13 +51,18 @@ struct Attend {
     float scale = 1;
 };
 
-// Rows of activations times a dense matrix, both of one type.
-struct Dense {
-    const void* x = nullptr;  // (rows, in), `x_stride` apart
-    const void* w = nullptr;  // (out, in)
+// A matrix as a checkpoint has it, `(out, in)`.
+struct DenseMatrix {
+    const void* weight = nullptr;
     Dtype dtype = Dtype::f32;
-    size_t x_stride = 0;
-    int rows = 0, in = 0, out = 0;  // `in` a multiple of 32
+    int out = 0, in = 0;  // `in` a multiple of 32
+};
+
+// Rows of activations of a dense matrix's type, `stride` numbers apart.
+struct DenseRows {
+    const void* data = nullptr;
+    size_t stride = 0;
+    int rows = 0;
 };
 
 struct Kernels {
@@ -68,7 +73,7 @@ struct Kernels {
     void (*product)(const Packed& w, const Quantised& x, int row, int rows, int block, int blocks, const Output& to,
                     float* scratch);
     // Outputs [first, first + count) of every row, at most kDenseOutputs of them, as `Output`.
-    void (*dense)(const Dense& d, const Output& to, int first, int count);
+    void (*dense)(const DenseMatrix& w, const DenseRows& x, const Output& to, int first, int count);
     // Groups of 32 weights to int4 and a half each; the same search as auricle/quant/int4.py, whose scales are not a
     // number where none of `divisors` gave a finite one.
     void (*pack_groups)(const float* x, int64_t groups, const float* divisors, int count, int8_t* q, uint16_t* scales);

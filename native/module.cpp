@@ -94,23 +94,25 @@ void linear_of(const ReadOnly& x, const std::vector<Matrix>& matrices, const std
     linear(x.data(), dtype_of(x), rows, width, {clip_x.first, clip_x.second}, products);
 }
 
-// w (outputs, inputs)
+// w (outputs, inputs), and what its bias has to be.
 DenseMatrix dense_matrix(const ReadOnly& w, const std::optional<Floats>& bias) {
     expect(w.ndim() == 2 && w.shape(1) % (2 * kLanes) == 0, "a dense matrix has a multiple of 32 inputs");
     expect(!bias || bias->size() == w.shape(0), "a bias has one number for each output");
-    return {w.data(), dtype_of(w), static_cast<int>(w.shape(0)), static_cast<int>(w.shape(1)),
-            bias ? bias->data() : nullptr};
+    return {w.data(), dtype_of(w), static_cast<int>(w.shape(0)), static_cast<int>(w.shape(1))};
 }
+
+const float* numbers(const std::optional<Floats>& floats) { return floats ? floats->data() : nullptr; }
 
 // y = x w^T + bias, x (rows, inputs) of w's type, y (rows, outputs).
 void dense_of(const ReadOnly& x, const ReadOnly& w, const std::optional<Floats>& bias, const Array& y) {
     const DenseMatrix m = dense_matrix(w, bias);
     expect(x.ndim() == 2 && static_cast<int>(x.shape(1)) == m.in && dtype_of(x) == m.dtype, "x is (rows, inputs), as w");
     expect(y.ndim() == 2 && y.shape(0) == x.shape(0) && static_cast<int>(y.shape(1)) == m.out, "y is (rows, outputs)");
-    const Dense d{x.data(), m.w, m.dtype, x.shape(1), static_cast<int>(x.shape(0)), m.in, m.out};
-    const Output to{y.data(), dtype_of(y), y.shape(1), m.bias};
+    expect(y.data() != x.data() || !y.size(), "a dense product can't write over what it reads");
+    const DenseRows rows{x.data(), x.shape(1), static_cast<int>(x.shape(0))};
+    const Output to{y.data(), dtype_of(y), y.shape(1), numbers(bias)};
     const nb::gil_scoped_release others_may_run;
-    dense(d, to);
+    dense(m, rows, to);
 }
 
 // y = weight * x / rms(x), of `(rows, width)` and of x's type.
@@ -175,7 +177,9 @@ class Bound {
                bool add) {
         const DenseMatrix m = dense_matrix(w, bias);
         check(from, m.in), check(to, m.out);
-        program_.dense(slice(from), m, slice(to), {clip.first, clip.second}, add);
+        const bool apart = from.first != to.first || from.second + m.in <= to.second || to.second + m.out <= from.second;
+        expect(apart, "a dense product can't write over what it reads");
+        program_.dense(slice(from), m, numbers(bias), slice(to), {clip.first, clip.second}, add);
     }
     void gated(Place from, const Matrix& gate, const Matrix& up, const Matrix& down, Place to, const std::string& kind,
                bool add) {
@@ -220,7 +224,7 @@ class Bound {
                 float scale) {
         expect(cache >= 0 && dim % 2 == 0, "a cached head has an even number of dimensions, and a cache a number");
         check(q, heads * dim), check(to, heads * dim);
-        expect(kv_heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= kQueryRows, "heads don't divide");
+        expect(kv_heads > 0 && heads > 0 && heads % kv_heads == 0 && heads / kv_heads <= kQueryRows, "heads don't divide");
         caches_ = std::max(caches_, cache + 1);
         program_.attend(slice(q), slice(to), heads, kv_heads, dim, cache, bf16 ? Dtype::bf16 : Dtype::f32, window,
                         scale);
@@ -268,7 +272,7 @@ class Bound {
     void check(int buffer) const { expect(buffer >= 0 && buffer < program_.buffers(), "there is no such buffer"); }
     void check(const Place& place, int width) const {
         check(place.first);
-        expect(place.second >= 0 && place.second + width <= program_.width(place.first), "columns outside of a buffer");
+        expect(width >= 0 && place.second >= 0 && width <= program_.width(place.first) - place.second, "columns outside of a buffer");
     }
 
     Program program_;
@@ -284,34 +288,42 @@ NB_MODULE(_native, m) {
     m.def("kernels", [] { return std::string(kernels().name); });
     m.def("threads", &threads);
     m.def("set_threads", &set_threads);
-    m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to"), nb::arg("biases"),
+    // What is written to must not be a converted copy either.
+    m.def("linear", &linear_of, nb::arg("x"), nb::arg("matrices"), nb::arg("to").noconvert(), nb::arg("biases"),
           nb::arg("clip_x"), nb::arg("clip_y"));
-    m.def("dense", &dense_of, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("y"));
-    m.def("pack_groups", &pack_groups_of);
-    m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y"));
+    m.def("dense", &dense_of, nb::arg("x"), nb::arg("w"), nb::arg("bias").none(), nb::arg("y").noconvert());
+    m.def("pack_groups", &pack_groups_of, nb::arg("x"), nb::arg("divisors"), nb::arg("q").noconvert(),
+          nb::arg("scales").noconvert());
+    m.def("rms_norm", &rms_norm_of, nb::arg("x"), nb::arg("weight").none(), nb::arg("eps"), nb::arg("y").noconvert());
     nb::class_<Bound>(m, "Program")
         .def(nb::init<int, int>(), nb::arg("max_rows"), nb::arg("max_wanted"))
         .def("buffer", &Bound::buffer, nb::arg("width"), nb::arg("last") = false)
         .def("view", [](nb::handle self, int buffer) { return nb::cast<Bound&>(self).view(self, buffer); })
-        // What a program keeps pointers to must not be a converted copy.
-        .def("lookup", &Bound::lookup, nb::arg("rows").noconvert(), nb::arg("to"), nb::arg("factor"), nb::arg("absent"))
+        // What a program keeps pointers to must not be a converted copy, and lives as long as the program (keep_alive
+        // counts arguments from 1, which is the program itself).
+        .def("lookup", &Bound::lookup, nb::arg("rows").noconvert(), nb::arg("to"), nb::arg("factor"), nb::arg("absent"),
+             nb::keep_alive<1, 2>())
         .def("linear", &Bound::linear, nb::arg("x"), nb::arg("matrices").noconvert(),
-             nb::arg("biases").noconvert() = std::vector<std::optional<Floats>>{}, nb::arg("add") = false)
+             nb::arg("biases").noconvert() = std::vector<std::optional<Floats>>{}, nb::arg("add") = false,
+             nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
         .def("dense", &Bound::dense, nb::arg("x"), nb::arg("w").noconvert(), nb::arg("bias").noconvert().none(),
-             nb::arg("to"), nb::arg("clip"), nb::arg("add"))
+             nb::arg("to"), nb::arg("clip"), nb::arg("add"), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>())
         .def("gated", &Bound::gated, nb::arg("x"), nb::arg("gate").noconvert(), nb::arg("up").noconvert(),
-             nb::arg("down").noconvert(), nb::arg("to"), nb::arg("kind") = "gelu", nb::arg("add") = false)
+             nb::arg("down").noconvert(), nb::arg("to"), nb::arg("kind") = "gelu", nb::arg("add") = false,
+             nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>())
         .def("rms_norm", &Bound::rms_norm, nb::arg("x"), nb::arg("to"), nb::arg("width"), nb::arg("groups"),
-             nb::arg("weight").noconvert().none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"))
+             nb::arg("weight").noconvert().none(), nb::arg("eps"), nb::arg("add"), nb::arg("scale"),
+             nb::keep_alive<1, 6>())
         .def("layer_norm", &Bound::layer_norm, nb::arg("x"), nb::arg("to"), nb::arg("weight").noconvert(),
-             nb::arg("bias").noconvert(), nb::arg("eps"))
+             nb::arg("bias").noconvert(), nb::arg("eps"), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>())
         .def("gelu_product", &Bound::gelu_product)
-        .def("angles", &Bound::angles, nb::arg("to"), nb::arg("inverse").noconvert())
+        .def("angles", &Bound::angles, nb::arg("to"), nb::arg("inverse").noconvert(), nb::keep_alive<1, 3>())
         .def("rotate", &Bound::rotate)
         .def("store", &Bound::store)
         .def("attend", &Bound::attend)
         .def("keep", &Bound::keep)
-        .def("rescore", &Bound::rescore, nb::arg("x"), nb::arg("logits"), nb::arg("rows").noconvert(), nb::arg("count"))
+        .def("rescore", &Bound::rescore, nb::arg("x"), nb::arg("logits"), nb::arg("rows").noconvert(), nb::arg("count"),
+             nb::keep_alive<1, 4>())
         .def("soft_cap", &Bound::soft_cap)
         .def("run", &Bound::run);
 }

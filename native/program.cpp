@@ -214,21 +214,21 @@ void Program::linear(Slice from, const std::vector<Product>& products, bool add_
         });
 }
 
-void Program::dense(Slice from, const DenseMatrix& m, Slice to, const Range& range, bool add_to) {
-    const bool halves = m.dtype == Dtype::bf16;
-    if (halves) {
-        const size_t cells = static_cast<size_t>(last_ ? max_wanted_ : max_rows_) * m.in;
-        halves_.resize(std::max(halves_.size(), cells));
+void Program::dense(Slice from, const DenseMatrix& w, const float* bias, Slice to, const Range& range, bool add_to) {
+    const bool bf16 = w.dtype == Dtype::bf16;
+    if (bf16) {
+        const size_t cells = static_cast<size_t>(last_ ? max_wanted_ : max_rows_) * w.in;
+        rounded_.resize(std::max(rounded_.size(), cells));
         add([](const Pass& pass) { return pass.rows; },
             [=, this](const Pass&, int row, Scratch&) {
-                k_.convert(at(from, row), halves_.data() + static_cast<size_t>(row) * m.in, m.dtype, m.in);
+                k_.convert(at(from, row), rounded_.data() + static_cast<size_t>(row) * w.in, w.dtype, w.in);
             });
     }
-    add([=](const Pass&) { return dense_items(m.out); },
+    add([=](const Pass&) { return dense_items(w.out); },
         [=, this](const Pass& pass, int item, Scratch&) {
-            const Dense d{halves ? static_cast<const void*>(halves_.data()) : at(from, 0), m.w, m.dtype,
-                          halves ? static_cast<size_t>(m.in) : stride(from.buffer), pass.rows, m.in, m.out};
-            dense_item(d, {at(to, 0), Dtype::f32, stride(to.buffer), m.bias, range, 0, 0, add_to}, item);
+            const DenseRows x = bf16 ? DenseRows{rounded_.data(), static_cast<size_t>(w.in), pass.rows}
+                                     : DenseRows{at(from, 0), stride(from.buffer), pass.rows};
+            dense_item(w, x, {at(to, 0), Dtype::f32, stride(to.buffer), bias, range, 0, 0, add_to}, item);
         });
 }
 

@@ -1,5 +1,5 @@
 // A decoder's forward pass, recorded once and run for every token and prompt: no allocation, no Python between two
-// operations. `auricle/models/gemma4/program.py` records one.
+// operations. `auricle/models/gemma4/program.py` records one, and `auricle/audiolm/model/program.py` another.
 #pragma once
 
 #include <functional>
@@ -55,14 +55,6 @@ struct Product {
     const float* bias = nullptr;
 };
 
-// A matrix as a checkpoint has it, `(out, in)`, and its bias.
-struct DenseMatrix {
-    const void* w = nullptr;
-    Dtype dtype = Dtype::f32;
-    int out = 0, in = 0;  // `in` a multiple of 32
-    const float* bias = nullptr;
-};
-
 // What a gated block does to its gates.
 enum class Gate { gelu, silu };
 
@@ -94,8 +86,9 @@ class Program {
     void lookup(const Table& table, Slice to, float factor, int64_t absent);
     // With `add`, outputs are added to what is there.
     void linear(Slice from, const std::vector<Product>& products, bool add);
-    // One dense matrix; outputs are clipped, which makes a relu too. Inputs are rounded to its type.
-    void dense(Slice from, const DenseMatrix& m, Slice to, const Range& range, bool add);
+    // One dense matrix; inputs are rounded to its type, and outputs clipped, which makes a relu too. `to` is apart from
+    // `from`.
+    void dense(Slice from, const DenseMatrix& w, const float* bias, Slice to, const Range& range, bool add);
     // The gated block of a decoder layer: (gelu(x gate) * (x up)) down, or silu.
     void gated(Slice from, const Packed& gate, const Packed& up, const Packed& down, Slice to, Gate kind, bool add);
     void rms_norm(Slice from, Slice to, int width, int groups, const float* weight, float eps, bool add, float scale);
@@ -148,7 +141,7 @@ class Program {
     std::vector<Step> steps_;
     bool last_ = false;
     Held inputs_, gated_;
-    std::vector<uint16_t> halves_;  // what a dense product in bfloat16 takes
+    std::vector<uint16_t> rounded_;  // what a dense product in bfloat16 takes
     std::vector<float> gates_;  // of few rows: gates, then ups
     std::vector<float> parts_;  // of attention cut along its keys
     size_t single_parts_ = 0;   // how many of them one single takes

@@ -415,12 +415,13 @@ void check_dense_of(const Kernels& k, Dtype dtype, Dtype to, int rows, int in, i
         const int stride = in + 32;
         Typed x(random(rows * stride), dtype), w(random(out * in), dtype), y(random(rows * out), to);
         const Floats bias = random(out);
-        const Dense d{x.data(), w.data(), dtype, static_cast<size_t>(stride), rows, in, out};
+        const DenseMatrix matrix{w.data(), dtype, out, in};
+        const DenseRows read{x.data(), static_cast<size_t>(stride), rows};
         Output output{y.data(), to, static_cast<size_t>(out)};
         if (whole) output.bias = bias.data(), output.range.low = 0, output.add = true;
         const Typed before = y;
         for (int first = 0; first < out; first += kDenseOutputs)
-            k.dense(d, output, first, std::min(kDenseOutputs, out - first));
+            k.dense(matrix, read, output, first, std::min(kDenseOutputs, out - first));
         for (int r = 0; r < rows; r++)
             for (int o = 0; o < out; o++) {
                 double exact = whole ? bias[o] : 0, size = std::fabs(exact);

@@ -78,17 +78,39 @@ def test_a_rows_result_does_not_depend_on_how_many_there_are(outputs: int, input
 @needs_kernels
 def test_few_rows_of_bfloat16_are_the_kernels_and_nothing_else_is() -> None:
     weight = bfloat16(16, 64)
-    assert native.takes_dense(bfloat16(64), weight)
-    assert native.takes_dense(bfloat16(1, native.DENSE_ROWS, 64), weight)
-    assert not native.takes_dense(bfloat16(native.DENSE_ROWS + 1, 64), weight)
-    assert not native.takes_dense(bfloat16(1, 48), bfloat16(16, 48))  # not a whole number of its vectors
-    assert not native.takes_dense(bfloat16(1, 64), bfloat16(64, 16).T)  # its rows are not in one piece
-    assert not native.takes_dense(bfloat16(1, 64), weight.float())
-    assert not native.takes_dense(bfloat16(1, 64).float(), weight)
+    assert native.takes_dense(bfloat16(64), weight, None)
+    assert native.takes_dense(bfloat16(1, native.DENSE_ROWS, 64), weight, None)
+    assert not native.takes_dense(bfloat16(native.DENSE_ROWS + 1, 64), weight, None)
+    assert not native.takes_dense(bfloat16(1, 48), bfloat16(16, 48), None)  # not a whole number of its vectors
+    assert not native.takes_dense(bfloat16(1, 64), bfloat16(64, 16).T, None)  # its rows are not in one piece
+    assert not native.takes_dense(bfloat16(1, 64), weight.float(), None)
+    assert not native.takes_dense(bfloat16(1, 64).float(), weight, None)
     learns = nn.Parameter(weight)
-    assert not native.takes_dense(bfloat16(1, 64), learns)
+    assert not native.takes_dense(bfloat16(1, 64), learns, None)
     with torch.no_grad():
-        assert native.takes_dense(bfloat16(1, 64), learns)
+        assert native.takes_dense(bfloat16(1, 64), learns, None)
+    bias = bfloat16(16)
+    assert native.takes_dense(bfloat16(1, 64), weight, bias)
+    assert not native.takes_dense(bfloat16(1, 64), weight, bias.float())
+    assert not native.takes_dense(bfloat16(1, 64), weight, nn.Parameter(bias))
+
+
+@needs_kernels
+def test_the_kernel_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    dense = native.dense
+    monkeypatch.setattr(native, "dense", lambda x, *others: rows.append(len(x)) or dense(x, *others))
+    for count in (1, native.DENSE_ROWS, native.DENSE_ROWS + 1):
+        product(bfloat16(count, 64), bfloat16(16, 64))
+    assert rows == [1, native.DENSE_ROWS]
+
+
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_bias_that_learns_has_its_gradient(rows: int) -> None:
+    bias = nn.Parameter(bfloat16(16))
+    product(bfloat16(rows, 64), bfloat16(16, 64), bias).float().sum().backward()
+    assert bias.grad is not None
+    assert torch.equal(bias.grad, torch.full((16,), float(rows)).bfloat16())
 
 
 @needs_kernels

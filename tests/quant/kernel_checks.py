@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from auricle.layers import native
@@ -71,7 +72,6 @@ class Recorded:
     def __init__(self, rows: int, wanted: int = 2) -> None:
         self.program = native.ready().Program(rows, wanted)
         self.places: dict[str, tuple[int, int]] = {}
-        self.kept: list[Any] = []  # what the program points to
 
     def buffer(self, name: str, width: int, *, last: bool = False) -> tuple[int, int]:
         self.places[name] = self.program.buffer(width, last), 0
@@ -110,10 +110,6 @@ class Recorded:
             held,
             np.array(flags, dtype=np.uint8),
         )
-
-    def keep(self, tensor: Tensor) -> Tensor:
-        self.kept.append(tensor)
-        return tensor
 
 
 def rows_of(made: PackedTable) -> tuple[Tensor, Tensor, int, int, int]:
@@ -165,7 +161,7 @@ class Attention:
 
 def check_rms_norm(width: int, groups: int = 1, *, weighted: bool, add: bool, scale: float = 1.0) -> None:
     recorded, x, before = Recorded(3), numbers(3, groups * width) * 3, numbers(3, groups * width, seed=1)
-    weight = recorded.keep(numbers(width, seed=2)) if weighted else None
+    weight = numbers(width, seed=2) if weighted else None
     places = recorded.buffer("x", groups * width), recorded.buffer("y", groups * width)
     recorded.program.rms_norm(*places, width, groups, weight, 1e-6, add, scale)
     recorded.put("x", x)
@@ -174,6 +170,42 @@ def check_rms_norm(width: int, groups: int = 1, *, weighted: bool, add: bool, sc
     normed = exact.rms_norm(x.view(3, groups, width), weight, 1e-6).flatten(1)
     value = (normed + (before.double() if add else 0)) * scale
     exact.Bounded(value, 1e-6 * (normed.abs() + before.abs()) * scale).check(recorded["y"])
+
+
+def check_layer_norm(x: Tensor) -> None:
+    """To another place, and to its own."""
+    recorded, width = Recorded(len(x)), x.shape[1]
+    weight, bias = (numbers(width, seed=seed) for seed in (2, 3))
+    places = recorded.buffer("x", width), recorded.buffer("y", width)
+    for to in reversed(places):
+        recorded.program.layer_norm(places[0], to, weight, bias, 1e-5)
+    recorded.put("x", x)
+    recorded.run(len(x))
+    value = F.layer_norm(x.double(), (width,), weight.double(), bias.double(), 1e-5)
+    spread = x.double().abs().amax(1, keepdim=True) / (x.double().var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    bound = 1e-6 * ((1 + spread) * weight.double().abs() + bias.double().abs())
+    for name in ("x", "y"):
+        exact.Bounded(value, bound).check(recorded[name])
+
+
+def check_dense(dtype: torch.dtype, width: int, out: int, rows: int, *, biased: bool, add: bool) -> None:
+    """From the middle of a buffer to the middle of another, negative outputs clipped; what is beside them stays."""
+    recorded, x, before = Recorded(rows), numbers(rows, width), numbers(rows, out + 9, seed=1)
+    weight = numbers(out, width, seed=2, dtype=dtype)
+    bias = numbers(out, seed=3) if biased else None
+    source, to = recorded.buffer("x", width + 5), recorded.buffer("y", out + 9)
+    recorded.program.dense((source[0], 5), weight, bias, (to[0], 4), (0.0, float("inf")), add)
+    recorded["x"][:, 5:] = x
+    recorded.put("y", before)
+    recorded.run(rows)
+    read, weights = x.to(dtype).double(), weight.double()
+    shift = torch.zeros(out, dtype=torch.float64) if bias is None else bias.double()
+    here = before[:, 4 : 4 + out].double() * add
+    value = (read @ weights.T + shift).clamp(min=0) + here
+    size = read.abs() @ weights.abs().T + shift.abs() + here.abs()
+    exact.Bounded(value, 2e-6 * size).check(recorded["y"][:, 4 : 4 + out])
+    assert torch.equal(recorded["y"][:, :4], before[:, :4])
+    assert torch.equal(recorded["y"][:, 4 + out :], before[:, 4 + out :])
 
 
 def check_gelu_product(x: Tensor, up: Tensor) -> None:
@@ -189,7 +221,7 @@ def check_gelu_product(x: Tensor, up: Tensor) -> None:
 
 def check_rotate(heads: int, dim: int, *, start: int = 0, rows: int = 3) -> None:
     recorded, x = Recorded(rows), numbers(rows, heads, dim)
-    inverse = recorded.keep(torch.rand(dim // 2, generator=torch.Generator().manual_seed(1)))
+    inverse = torch.rand(dim // 2, generator=torch.Generator().manual_seed(1))
     places = recorded.buffer("x", heads * dim), recorded.buffer("angles", dim)
     recorded.program.angles(places[1], inverse)
     recorded.program.rotate(places[0], heads, dim, places[1])
@@ -300,6 +332,10 @@ def some_of_each_kind() -> None:
             Attention(dim=dim, kv_heads=kv_heads, group=group, dtype=dtype, window=33).check(40, 1, 64, 1, 1)
     check_packing(numbers(5, 100, 32))
     check_rms_norm(70, 2, weighted=True, add=True, scale=0.5)
+    check_layer_norm(numbers(3, 70) + 20)
+    for dtype in DTYPES:
+        for rows in (1, 3, 7):
+            check_dense(dtype, 96, 33, rows, biased=True, add=True)
     check_gelu_product(torch.linspace(-12, 12, 4100).view(2, -1), numbers(2, 2050))
     check_rotate(3, 40, start=1000)
     check_soft_cap(numbers(2, 2050) * 100, 30.0)

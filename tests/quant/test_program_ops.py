@@ -22,8 +22,10 @@ from tests.quant.kernel_checks import (
     TABLES,
     Attention,
     Recorded,
+    check_dense,
     check_gated,
     check_gelu_product,
+    check_layer_norm,
     check_lookup,
     check_rescore,
     check_rms_norm,
@@ -81,6 +83,26 @@ def test_gated(kind: type[PackedLinear], rows: int, width: int, inner: int) -> N
     check_gated(kind, width, inner, rows)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 32])
+@pytest.mark.parametrize(("width", "out"), [(32, 1), (96, 33), (256, 70)])
+@pytest.mark.parametrize(("biased", "add"), [(False, False), (True, True)])
+def test_dense(dtype: torch.dtype, width: int, out: int, rows: int, biased: bool, add: bool) -> None:
+    check_dense(dtype, width, out, rows, biased=biased, add=add)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_no_number_spoils_its_row_of_a_dense_product_alone(dtype: torch.dtype) -> None:
+    recorded, x = Recorded(5), numbers(5, 64)
+    weight = numbers(40, 64, seed=1, dtype=dtype)
+    recorded.program.dense(recorded.buffer("x", 64), weight, None, recorded.buffer("y", 40), (0.0, INF), False)
+    x[2, 63] = NAN
+    recorded.put("x", x)
+    recorded.run(5)
+    assert recorded["y"].isnan().all(1).tolist() == [row == 2 for row in range(5)]
+    assert recorded["y"].isnan().any(1).tolist() == [row == 2 for row in range(5)]
+
+
 # --- norms, gates, rotary embedding, soft caps
 
 
@@ -111,6 +133,23 @@ def test_rms_norm_of_what_is_no_number() -> None:
     x = numbers(2, 70)
     x[1, 69] = NAN
     assert normed(x).isnan().all(1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("width", [1, 12, 16, 17, 70, 1536])
+@pytest.mark.parametrize(("size", "shift"), [(0.0, 0.0), (0.0, 7.0), (1e-6, 0.0), (3.0, 20.0), (1e12, 0.0)])
+def test_layer_norm(width: int, size: float, shift: float) -> None:
+    check_layer_norm(numbers(3, width) * size + shift)
+
+
+def test_layer_norm_of_what_is_no_number() -> None:
+    x = numbers(2, 70)
+    x[1, 69] = NAN
+    recorded = Recorded(2)
+    place, ones = recorded.buffer("x", 70), torch.ones(70)
+    recorded.program.layer_norm(place, place, ones, ones, 1e-5)
+    recorded.put("x", x)
+    recorded.run(2)
+    assert recorded["x"].isnan().all(1).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("width", [1, 15, 16, 17, 2047, 2048, 2049, 5000])
@@ -360,14 +399,27 @@ def test_a_program_may_be_run_for_fewer_rows_than_it_has_but_not_for_more_or_non
             recorded.run(rows)
 
 
+def dense(program: Any, x: Any, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Into columns from 16 on of where x is."""
+    program.dense(x, weight, bias, (x[0], 15), (-INF, INF), False)
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "columns": (lambda p, x: p.soft_cap((x[0], 1), 20, 1.0), "columns outside of a buffer"),
     "negative columns": (lambda p, x: p.soft_cap((x[0], -1), 2, 1.0), "columns outside of a buffer"),
+    "columns past all counting": (lambda p, x: p.soft_cap((x[0], 2**31 - 1), 2, 1.0), "columns outside of a buffer"),
     "buffer": (lambda p, x: p.soft_cap((99, 0), 2, 1.0), "there is no such buffer"),
     "heads": (lambda p, x: p.attend(x, x, 3, 2, 4, 0, False, 0, 1.0), "heads don't divide"),
+    "no heads": (lambda p, x: p.attend(x, x, 0, 1, 4, 0, False, 0, 1.0), "heads don't divide"),
     "odd heads": (lambda p, x: p.store(x, x, 1, 5, 0, False), "an even number of dimensions"),
     "no matrices": (lambda p, x: p.linear(x, []), "a product needs a matrix"),
     "weight": (lambda p, x: p.rms_norm(x, x, 20, 1, torch.ones(19), 1e-6, False, 1.0), "a norm's weight has its width"),
+    "norm's bias": (lambda p, x: p.layer_norm(x, x, torch.ones(20), torch.ones(19), 1e-6), "the width of its weight"),
+    "dense width": (lambda p, x: dense(p, x, torch.ones(5, 20)), "a multiple of 32 inputs"),
+    "dense columns": (lambda p, x: dense(p, x, torch.ones(5, 32)), "columns outside of a buffer"),
+    "dense bias": (lambda p, x: dense(p, x, torch.ones(5, 32), torch.ones(4)), "one number for each output"),
+    "dense type": (lambda p, x: dense(p, x, torch.ones(5, 32).half()), "must be float32 or bfloat16"),
+    "dense in place": (lambda p, x: dense(p, (p.buffer(47), 0), torch.ones(16, 32)), "can't write over what it reads"),
     "absent": (lambda p, x: p.lookup(rows_of(table(Int8Table, 9, 20)), x, 1.0, 9), "the table has no such row"),
     "table": (lambda p, x: p.lookup((*rows_of(table(Int8Table, 9, 20))[:3], 10, 8), x, 1.0, 0), "of another size"),
     "matrix": (

@@ -166,6 +166,11 @@ class SlotCache:
     def nbytes(self) -> int:
         return self.keys.nbytes + self.values.nbytes
 
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Where a program finds it: the addresses of keys and values, and how many slots. `reserve` may move it."""
+        return self.keys.data_ptr(), self.values.data_ptr(), self.capacity
+
     def _words(self, slots: int) -> tuple[Tensor, Tensor]:
         """Of keys `(heads, slots / 16, head_dim / numbers, 16)`, of values `(heads, slots / numbers, wide)`."""
         keys = torch.zeros(self._heads, slots // 16, self._dim // self._numbers, 16, dtype=torch.int32)

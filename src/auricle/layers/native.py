@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHOICE = "AURICLE_KERNELS"
 MODULE = "auricle._native"
-DENSE_ROWS = 4  # of activations, up to which reading the weights takes the time on every processor measured
+DENSE_ROWS = 4  # of activations, up to which `dense` beat oneDNN on every processor measured; not 8, on Intel
 
 
 def missing() -> str | None:
@@ -75,17 +75,18 @@ def linear(
     return tuple(result.view(*x.shape[:-1], result.shape[1]) for result in results)
 
 
-def takes_dense(x: Tensor, weight: Tensor) -> bool:
-    """Whether `dense` works on them."""
+def takes_dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether `dense` works on them, and is the fastest."""
     import torch
 
     few = x.numel() <= DENSE_ROWS * x.shape[-1]
-    fits = few and x.shape[-1] % 32 == 0 and x.shape[-1] == weight.shape[-1] and weight.is_contiguous()
-    return fits and x.dtype == weight.dtype == torch.bfloat16 and takes(x) and takes(weight)
+    fits = x.shape[-1] % 32 == 0 and weight.ndim == 2 and x.shape[-1] == weight.shape[1] and weight.is_contiguous()
+    given = [x, weight] if bias is None else [x, weight, bias]
+    return few and fits and all(tensor.dtype == torch.bfloat16 and takes(tensor) for tensor in given)
 
 
 def dense(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`x W^T + b` of a few rows, all bfloat16, summed in float32: as fast as memory gives the weights.
+    """`x W^T + b` of a few rows, all bfloat16, summed in float32: nearly as fast as memory gives the weights.
 
     A row's result does not depend on how many there are.
 

@@ -70,7 +70,7 @@ class ProgramCache:
         copy = ProgramCache([layer.fork() for layer in self.layers])
         copy.length, copy._reached = length, self._reached
         for place, layer in zip(copy._places, copy.layers, strict=True):
-            place[:] = layer.keys.data_ptr(), layer.values.data_ptr(), layer.capacity
+            place[:] = layer.place
         return copy
 
     def reserve(self, rows: int) -> Any:
@@ -81,7 +81,7 @@ class ProgramCache:
         self._reached = max(self._reached, self.length + rows)
         for place, layer in zip(self._places, self.layers, strict=True):
             if layer.reserve(self.length + rows):
-                place[:] = layer.keys.data_ptr(), layer.values.data_ptr(), layer.capacity
+                place[:] = layer.place
         return self._places
 
     def advance(self, rows: int) -> None:
@@ -175,6 +175,7 @@ class Recording:
     """The operations of a pass in order, and the buffers between them: each `(rows, width)`.
 
     A family's own makes buffers, records its operations, and gives logits in `scores`; token embeddings stand in `x`.
+    Tensors that an operation is given live as long as the program.
     """
 
     x: Place  # the stream of hidden states: where audio tokens are put
@@ -183,7 +184,6 @@ class Recording:
     def __init__(self, layers: int) -> None:
         self.program = native.ready().Program(ROWS, WANTED)
         self._layers = layers  # that own keys and values
-        self._kept: list[Tensor] = []  # what the program points to, whatever becomes of the modules
         self._record()
         self.logits = torch.from_numpy(self.program.view(self.scores[0]))
         self._x = torch.from_numpy(self.program.view(self.x[0]))
@@ -218,10 +218,8 @@ class Recording:
 
     def linear(self, x: Place, *products: tuple[Any, Place], add: bool = False) -> None:
         """Linears of one input, biases included; with `add` their outcome is added to what is there."""
-        biases = [
-            None if linear.bias is None else self.keep(linear.bias.float().contiguous()) for linear, _ in products
-        ]
-        self.program.linear(x, [(self.matrix(linear), to) for linear, to in products], biases, add)
+        biases = [None if linear.bias is None else linear.bias.float().contiguous() for linear, _ in products]
+        self.program.linear(x, [(native.matrix(linear), to) for linear, to in products], biases, add)
 
     def norm(
         self,
@@ -236,18 +234,9 @@ class Recording:
         scale: float = 1.0,
     ) -> None:
         """to = ((to if add) + norm(x)) * scale, for groups of the norm's width."""
-        weight = None if norm.weight is None else self.keep(norm.weight.float().contiguous())
+        weight = None if norm.weight is None else norm.weight.float().contiguous()
         width = width or (len(weight) if weight is not None else 0)
         self.program.rms_norm(x, to, width, groups, weight, norm.eps if eps is None else eps, add, scale)
 
     def table(self, table: Any) -> tuple[Tensor, Tensor, int, int, int]:
-        return self.keep(table.weight), self.keep(table.scales), table.size, table.width, table.bits
-
-    def matrix(self, linear: nn.Module) -> tuple[Tensor, Tensor, int, int, int]:
-        matrix = native.matrix(linear)
-        self._kept += matrix[:2]
-        return matrix
-
-    def keep(self, tensor: Tensor) -> Tensor:
-        self._kept.append(tensor)
-        return tensor
+        return table.weight, table.scales, table.size, table.width, table.bits

@@ -15,7 +15,7 @@ from auricle.audiolm.model.batch import Batch
 from auricle.audiolm.model.delay import delayed, frames_at, restored
 from auricle.audiolm.model.nar import NonAutoregressive
 from auricle.audiolm.model.sampling import TokenSampling, draw, guided
-from auricle.audiolm.model.stepping import Uncached, stepper
+from auricle.audiolm.model.stepping import Uncached, cached
 from auricle.errors import CancelledError
 
 
@@ -61,7 +61,7 @@ def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Ten
     config, batch, lens = model.config, run.batch, run.lens
     frames, streams = batch.target_frames, config.streams
     steps = frames + streams - 1
-    source = stepper(model, batch, steps) if cache else Uncached(model, batch)
+    source = cached(model, batch, steps) if cache else Uncached(model, batch)
     uniforms = delayed(run.uniforms[:, :, :streams], lens, steps, 0.5)
     place = frames_at(steps, streams, lens.device)
     ids = torch.full((run.rows, steps + 1, streams), config.start, device=lens.device)  # what each step reads

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from auricle.layers import native
 from auricle.layers.cache import SlotCache
 from auricle.layers.rotary import frequencies
 from auricle.layers.table import CANDIDATES, Lookup
@@ -74,7 +75,7 @@ class Gemma4Recording(Recording):
         decoder, config, program = self.decoder, self.config, self.program
         for kind, settings in ((SLIDING, config.rope_sliding), (FULL, config.rope_full)):
             size = config.head_dim if kind == SLIDING else config.global_head_dim
-            program.angles(self.angles[kind], self.keep(frequencies(size, settings.rope_theta, settings.rotated)))
+            program.angles(self.angles[kind], frequencies(size, settings.rope_theta, settings.rotated))
         program.lookup(self.table(decoder.embed_tokens), self.x, self._factor(decoder.embed_tokens), -1)
         if config.hidden_size_per_layer_input:
             self._per_layer_inputs()
@@ -128,7 +129,7 @@ class Gemma4Recording(Recording):
     def _mlp(self, layer: DecoderLayer) -> None:
         parts = (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
         self.norm(layer.pre_feedforward_layernorm, self.x, self.h)
-        self.program.gated(self.h, *(self.matrix(part) for part in parts), self.h)
+        self.program.gated(self.h, *(native.matrix(part) for part in parts), self.h)
         scale = 1.0 if self.config.hidden_size_per_layer_input else float(layer.layer_scalar)
         self.norm(layer.post_feedforward_layernorm, self.h, self.x, add=True, scale=scale)
 

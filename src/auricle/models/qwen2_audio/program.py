@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from auricle.layers import native
 from auricle.layers.cache import SlotCache
 from auricle.layers.rotary import frequencies
 from auricle.models.program import DecoderProgram, ProgramCache, Recording
@@ -56,14 +57,14 @@ class Qwen2Recording(Recording):
         self.k, self.v = self.buffer(kv), self.buffer(kv)
         self.angles = self.buffer(config.head_dim)
         self.scores = self.buffer(config.vocab_size, last=True)
-        program.angles(self.angles, self.keep(frequencies(config.head_dim, config.rope_theta)))
+        program.angles(self.angles, frequencies(config.head_dim, config.rope_theta))
         program.lookup(self.table(self.decoder.embed_tokens), self.x, 1.0, -1)
         for i, layer in enumerate(cast("list[DecoderLayer]", list(self.decoder.layers))):
             self.norm(layer.input_layernorm, self.x, self.h)
             self._attention(i, layer.self_attn)
             self.norm(layer.post_attention_layernorm, self.x, self.h)
             parts = (layer.mlp.gate_proj, layer.mlp.up_proj, layer.mlp.down_proj)
-            program.gated(self.h, *(self.matrix(part) for part in parts), self.x, "silu", True)
+            program.gated(self.h, *(native.matrix(part) for part in parts), self.x, "silu", True)
         self.norm(self.decoder.norm, self.x, self.h)
         self.linear(self.h, (self.language_model.lm_head, self.scores))
 

@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from auricle.audiolm.model import recording
 from auricle.audiolm.model.cache import Cache
 from auricle.audiolm.model.lm import AudioLM
-from auricle.audiolm.model.recording import ROWS, Recording, records
+from auricle.audiolm.model.program import StepProgram, runs
 from auricle.audiolm.model.sampling import TokenSampling
-from auricle.audiolm.model.stepping import Cached, Recorded, Uncached, stepper
+from auricle.audiolm.model.stepping import Cached, Native, Plain, Uncached, cached
 from auricle.layers import native
 from tests.audiolm.model.small import KINDS, SIZE, batch, model, prompts
 
@@ -40,12 +39,12 @@ def test_it_is_the_same_step(kind: str, heads: int) -> None:
     lm = model(kind, nhead=heads, d_model=64, num_layers=3)
     given, read = batch(), ids(lm, 4)
     whole = hidden(Uncached(lm, given), read)
-    for source in (Cached(lm, given, STEPS), Recorded(lm, given, STEPS)):
+    for source in (Plain(lm, given, STEPS), Native(lm, given, STEPS)):
         assert (hidden(source, read) - whole).abs().max() < 2e-5 * whole.abs().max()
 
 
 @pytest.mark.parametrize("kind", ["ar-nar", "delay", "post-norm"])
-def test_bfloat16_is_nearer_to_float32_than_torchs_operators_are(kind: str) -> None:
+def test_in_bfloat16_it_is_as_near_to_float32_as_torchs_operators_are(kind: str) -> None:
     lm = model(kind, d_model=64, num_layers=3)
     given, read = batch(), ids(lm, 4)
     exact = hidden(Uncached(lm.bfloat16().float(), given), read)  # of the same weights
@@ -56,8 +55,8 @@ def test_bfloat16_is_nearer_to_float32_than_torchs_operators_are(kind: str) -> N
         assert found.dtype == torch.bfloat16
         return float((found.float() - exact).square().mean() / exact.square().mean()) ** 0.5
 
-    assert off(Recorded(lm, given, STEPS)) < 1.1 * off(Cached(lm, given, STEPS))
-    assert off(Recorded(lm, given, STEPS)) < 0.02
+    assert off(Native(lm, given, STEPS)) < 1.1 * off(Plain(lm, given, STEPS))
+    assert off(Native(lm, given, STEPS)) < 0.02
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -73,28 +72,36 @@ def test_a_row_is_the_same_bits_alone(dtype: torch.dtype) -> None:
         cache = Cache(2, len(lens[rows]), 4, 40, 8, dtype=dtype, device=torch.device("cpu"))
         for layer in range(2):
             cache.extended(layer, keys[layer, rows], values[layer, rows])
-        recording = Recording(decoder, lens[rows], STEPS, rotary=True)
-        recording.fill(cache)
-        return torch.stack([recording.run(x[step, rows], lens[rows] + step) for step in range(STEPS)])
+        program = StepProgram(decoder, lens[rows], STEPS, rotary=True)
+        program.fill(cache)
+        return torch.stack([program.run(x[step, rows], lens[rows] + step) for step in range(STEPS)])
 
     together = run(slice(None))
     for row in range(len(lens)):
         assert torch.equal(run(slice(row, row + 1))[:, 0], together[:, row])
 
 
-def test_who_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoder = model().ar_decoder
-    assert not records(decoder, 1)  # gradients may be asked for
+def test_who_has_a_program() -> None:
+    assert not runs(model().ar_decoder)  # gradients may be asked for
     with torch.no_grad():
-        assert records(decoder, 1)
-        assert records(decoder, ROWS)
-        assert not records(decoder, ROWS + 1)
-        assert records(model().bfloat16().ar_decoder, 1)
-        assert not records(model().half().ar_decoder, 1)
-        assert not records(model(d_model=48, nhead=4).ar_decoder, 1)  # not a whole number of a vector's words
-        assert type(stepper(model(), batch(), 3)) is Recorded
-        monkeypatch.setattr(recording, "ROWS", 3)
-        assert type(stepper(model(), batch(), 3)) is Cached
+        assert runs(model().ar_decoder)
+        assert runs(model().bfloat16().ar_decoder)
+        assert not runs(model().half().ar_decoder)
+        assert not runs(model(d_model=48, nhead=4).ar_decoder)  # not a whole number of a vector's words
+        assert type(cached(model(), batch(), 3)) is Native
+        assert type(cached(model().half(), batch(), 3)) is Plain
+
+
+def test_no_more_steps_than_there_is_room_for_and_no_other_batch() -> None:
+    program = StepProgram(model().ar_decoder, torch.tensor([0, 3]), 2, rotary=True)
+    x, positions = torch.zeros(2, 32), torch.tensor([0, 3])
+    with torch.inference_mode():
+        with pytest.raises(AssertionError):
+            program.run(x[:1], positions[:1])
+        program.run(x, positions)
+        program.run(x, positions + 1)
+        with pytest.raises(AssertionError):
+            program.run(x, positions + 2)
 
 
 def test_threads_that_generate_at_once() -> None:
