@@ -88,5 +88,10 @@ def test_gaps_that_are_none(refused: Callable[..., str], song: Path, lm: Path, g
     assert [path.name for path in Path().iterdir()] == ["song.wav"]
 
 
+def test_one_gap_at_a_time(refused: Callable[..., str], song: Path) -> None:
+    told = refused("infill", song, "--gap", "0.2:0.4", "--gap", "1:1.2")
+    assert "there are 2 gaps; one is filled at a time: fill the next in what comes out" in told
+
+
 def test_without_a_gap(refused: Callable[..., str], song: Path) -> None:
     assert "--gap" in refused("infill", song)

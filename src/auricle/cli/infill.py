@@ -21,7 +21,7 @@ app = new_app()
 def infill(
     sound: SoundArgument,
     *,
-    gap: Annotated[str, typer.Option(metavar="FROM:TO", help="What is made anew, in seconds: 2.0:3.5.")],
+    gap: Annotated[list[str], typer.Option(metavar="FROM:TO", help="What is made anew, in seconds: 2.0:3.5.")],
     tries: Annotated[
         int | None,
         typer.Option(
@@ -54,7 +54,9 @@ def infill(
     auricle infill examples/melody.wav --gap 2.0:3.5 --tries 64 --out better.wav
     auricle infill examples/melody.wav --gap 2.0:3.5 --from-left-only --out blind.wav
     """
-    place = _parsed(gap)
+    if len(gap) > 1:
+        raise OptionError(f"there are {len(gap)} gaps; one is filled at a time: fill the next in what comes out")
+    place = _parsed(gap[0])
     call = Call(sound, "filled", model, hardware, tokens, windowing, output, reading, json, timings)
     from auricle.audiolm.making.gaps import check_filling, infilling  # brings torch with it
 

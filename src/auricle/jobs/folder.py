@@ -78,7 +78,7 @@ def readable(path: Path, called: str, absent: str) -> Iterator[None]:
 def locked(out: Path) -> Iterator[None]:
     """Makes the folder and keeps a second run out of it for as long as this one goes on.
 
-    Of a run that wrote nothing, as one that is refused, no new folder stays.
+    Of a run that wrote nothing, as one that is refused, no new folder stays, and no lock in a folder that had none.
 
     Raises:
         InputError: another run is in it, or it can't be made.
@@ -90,6 +90,7 @@ def locked(out: Path) -> Iterator[None]:
     with told_when_full(out, "nothing is written"):
         new = [folder for folder in (out, *out.parents) if not folder.exists()]
         out.mkdir(parents=True, exist_ok=True)
+        unlocked = not (out / LOCK).exists()
         file = (out / LOCK).open("w")
     try:
         with file:
@@ -99,15 +100,19 @@ def locked(out: Path) -> Iterator[None]:
             except BlockingIOError:
                 raise InputError(f"another run is writing to {out}: wait for it, or name another folder") from None
             yield
+    except InputError:
+        if unlocked:
+            (out / LOCK).unlink(missing_ok=True)
+        raise
     finally:
-        if new and out.is_dir() and [path.name for path in out.iterdir()] == [LOCK]:
+        if new and out.is_dir() and {path.name for path in out.iterdir()} <= {LOCK}:
             _removed(out, new)
 
 
 def _removed(out: Path, new: Sequence[Path]) -> None:
     """Takes back what `locked` made, as far as nobody has begun to use it since."""
     with suppress(OSError):
-        (out / LOCK).unlink()
+        (out / LOCK).unlink(missing_ok=True)
         for folder in new:
             folder.rmdir()
 

@@ -46,7 +46,7 @@ class Linear(nn.Module):
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x W^T + b`. In bfloat16 on a CPU oneDNN does the work, and is helped where it is slow (docs/log.md).
 
-    - A few rows, as every decode step has: our own kernel, if it is here, reads the weight nearly as fast as memory can.
+    - A few rows, as every decode step has: our own kernel, if it is here, reads weights nearly as fast as memory can.
     - Many rows, but not a multiple of 16: zeros fill them up. 779 rows take 1.45 times as long as 784.
     """
     if x.dtype != torch.bfloat16 or x.device.type != "cpu":

@@ -235,16 +235,17 @@ def test_another_command_into_the_folder_is_refused(
         run(sounds, done, codec_folder, limits=Limits(max_seconds=5))
     with pytest.raises(InputError, match=r"was begun with other sounds \('\S+' is not among the sounds\)"):
         run(sounds[:-1], done, codec_folder)
-    with pytest.raises(InputError, match=r"was begun with other sounds \('\S+' has changed since\)"):
+    with pytest.raises(InputError, match=r"was begun with other sounds \('\S+' has changed since, or its split has\)"):
         run(gather([clips], splits={"train": 1.0}), done, codec_folder)
     other = Path(shutil.copytree(clips, tmp_path / "clips"))
     (other / "d.wav").write_bytes(written(tone(300, 0.4), 16_000, "WAV", "PCM_16"))
-    with pytest.raises(InputError, match=r"was begun with other sounds \('d' has changed since\)"):
+    with pytest.raises(InputError, match=r"was begun with other sounds \('d' has changed since, or its split has\)"):
         run(gather([other], splits=SHARES), done, codec_folder)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").touch()
     with pytest.raises(InputError, match=r"holds other files \(mine.txt"):
         run(sounds, tmp_path / "full", codec_folder)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]  # no lock either
 
 
 def test_a_damaged_part_is_told(done: Path, sounds: list[Sound], codec_folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from auricle.audiolm.model.delay import delayed
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
-from auricle.errors import CancelledError, OptionError, PromptError
+from auricle.errors import CancelledError, CheckpointError, OptionError, PromptError
 from tests.audiolm.model.small import BOOKS, KINDS, SIZE, batch, codes, model, prompts
 
 GREEDY = TokenSampling(temperature=0.0)
@@ -254,6 +254,19 @@ def test_in_bfloat16(kind: str) -> None:
     found = lm.generate(prompts(), FRAMES, DRAWN)
     assert [len(row) for row in found] == FRAMES
     assert all(int(row.min()) >= 0 and int(row.max()) < SIZE for row in found)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize(
+    "name", ["ar_decoder.layers.0.linear1.bias", "ar_predict_layer.weight", "nar_decoder.layers.1.norm2.norm.weight"]
+)
+def test_damaged_weights_make_nothing(name: str, value: float) -> None:
+    lm = model()
+    with torch.no_grad():
+        lm.get_parameter(name)[3] = value
+    for cache in (True, False):
+        with pytest.raises(CheckpointError, match="what is no number: its weights are damaged"):
+            lm.generate(prompts(), FRAMES, cache=cache)
 
 
 def test_one_codebook() -> None:

@@ -146,7 +146,7 @@ def _check_done(job: Job, names: Mapping[str, str]) -> None:
         bad = {one["id"] for one in record["failures"]}
         for sound, kept in record["sounds"].items():
             if sound not in bad and names.get(sound) != kept:
-                what = "has changed since" if sound in names else "is not among the sounds"
+                what = "has changed since, or its split has" if sound in names else "is not among the sounds"
                 raise InputError(
                     f"{job.out} was begun with other sounds ({sound!r} {what}): name another folder, or give the same; "
                     "only those that could not be read may be mended or left out"

@@ -114,7 +114,7 @@ def infilling(
 def check_filling(gap: tuple[float, float], tries: int | None, *, from_left_only: bool) -> None:
     """
     Raises:
-        OptionError: it is none in any sound, or isn't filled so.
+        OptionError: no sound has such a gap, or the options contradict each other.
     """
     fits = tries is None or (type(tries) is int and 1 <= tries <= MOST_TRIES)
     require(fits, "tries", repr(tries), f"a whole number from 1 to {MOST_TRIES}")

@@ -27,7 +27,7 @@ STRIDE = 0x4F1BBCDCBFA53E0B  # between the seeds of pieces: no other piece, of t
 
 @dataclass(frozen=True)
 class Turn:
-    """One piece."""
+    """One call of the model: which piece it makes, and what it hears."""
 
     number: int
     before: int  # frames made until then
@@ -69,7 +69,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Manner:
-    """How."""
+    """How codes are drawn, and who may give that up or is told of progress."""
 
     sampling: TokenSampling  # with a seed
     cancel: threading.Event | None = None
@@ -88,7 +88,8 @@ class Manner:
 def generated(lm: AudioLM, request: Request, manner: Manner, rows: int = 1) -> Iterator[list[Codes]]:
     """Each piece of a number of sounds, as soon as it is made: `(frames, codebooks)` for each row.
 
-    Row r is what it would be alone with the seed + r. A row whose sound the model has ended gets pieces of no frames.
+    Row r is what it would be alone with the seed + r; in bfloat16 but for rounding, as products are, which may now and
+    then draw another code. A row whose sound the model has ended gets pieces of no frames.
 
     Raises:
         PromptError: the model can't be asked so, as without anything to go on from.
@@ -143,5 +144,5 @@ def drawn_seed(sampling: TokenSampling) -> TokenSampling:
 
 
 def joined(pieces: Sequence[Codes], codebooks: int) -> Codes:
-    """All of them."""
+    """Of all pieces, one after the other: `(frames, codebooks)`."""
     return np.concatenate([np.zeros((0, codebooks), np.int64), *pieces])

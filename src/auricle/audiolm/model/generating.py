@@ -16,7 +16,7 @@ from auricle.audiolm.model.delay import delayed, frames_at, restored
 from auricle.audiolm.model.nar import NonAutoregressive
 from auricle.audiolm.model.sampling import TokenSampling, draw, guided
 from auricle.audiolm.model.stepping import Uncached, cached
-from auricle.errors import CancelledError
+from auricle.errors import CancelledError, CheckpointError
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Ten
     uniforms = delayed(run.uniforms[:, :, :streams], lens, steps, 0.5)
     place = frames_at(steps, streams, lens.device)
     ids = torch.full((run.rows, steps + 1, streams), config.start, device=lens.device)  # what each step reads
+    logits = torch.empty(0)
     for at in range(steps):
         run.look()
         hidden = source.hidden(run.each(ids[:, : at + 1]))
@@ -81,6 +82,7 @@ def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Ten
             run.step(at + 2 - streams)
         if config.predict_end and at + 2 - streams >= int(lens.max()):
             break
+    _check(logits)  # what is no number once stays so: keys and values are of it
     return restored(ids[:, 1:], frames), lens
 
 
@@ -88,6 +90,18 @@ def _logits(model: Autoregressive, run: Run, hidden: Tensor, stream: int) -> Ten
     """`(rows, ids)`; where the first stream has an id for the end, the others get one that is never drawn."""
     logits = run.logits(model.ar_logits(hidden, stream))
     return F.pad(logits, (0, 1), value=-torch.inf) if stream and model.config.predict_end else logits
+
+
+def _check(logits: Tensor) -> None:
+    """
+    Raises:
+        CheckpointError: they are no numbers, as those of damaged weights. An id that can't be drawn has -inf.
+    """
+    if not bool((logits < torch.inf).all()):
+        raise CheckpointError(
+            "the model computes what is no number: its weights are damaged, or its numbers too large for their type "
+            "(--dtype float32 holds larger ones than float16)"
+        )
 
 
 def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> Tensor:
@@ -100,6 +114,7 @@ def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> T
     for codebook in range(1, config.num_quantizers):
         run.look()
         logits = run.logits(model.nar_logits(model.nar_hidden(batch, prompt, known, codebook), codebook))
+        _check(logits)
         if sampling.nar == "greedy":
             found = logits.argmax(-1)
         else:
