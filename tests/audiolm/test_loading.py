@@ -145,3 +145,9 @@ class TestMaking:
 def _with(folder: Path, **fields: object) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def test_a_run_that_has_no_best_model_yet(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint").mkdir()
+    with pytest.raises(CheckpointError, match="is a training run without a best model yet, which its first validation"):
+        load_audiolm(tmp_path)

@@ -47,7 +47,7 @@ def test_the_flags_of_vall_e(auricle: Run, tokens: Path, tmp_path: Path) -> None
     assert done.out.startswith(f"# 6 test items, in nats a token: {tmp_path / 'exp' / 'best'}\ncodebook  cross-entropy")
     assert [line.split()[0] for line in done.out.splitlines()[2:6]] == ["0", "1", "2", "3"]
     assert done.err.splitlines() == [
-        f"note: beginning at step 0 of 1 in {tmp_path / 'exp'}",
+        f"note: beginning at step 0 of 1 in {tmp_path / 'exp'}: 36,896 parameters",
         "note: measuring the best model on the test items",
     ]
 

@@ -17,7 +17,7 @@ from auricle.errors import CheckpointError
 from auricle.hub import BUILT_IN, ModelName, find
 
 RATE_TOLERANCE = 1e-4  # of frame rates that are the same
-BEST = "best"  # the model within the folder of a training run
+BEST, CHECKPOINT = "best", "checkpoint"  # the model within the folder of a training run, and where the run is
 
 
 class Loaded(NamedTuple):
@@ -66,6 +66,10 @@ def open_audiolm(name: str | Path) -> Checkpoint:
         folder = folder / BEST
     elif str(name) in BUILT_IN or not folder.is_dir():
         folder = find(ModelName.parse(str(name), ("native",)))
+    if (folder / CHECKPOINT).is_dir() and not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{name} is a training run without a best model yet, which its first validation makes: let it go on"
+        )
     checkpoint = Checkpoint(folder)
     kind = checkpoint.config["model_type"]
     if kind != MODEL_TYPE:

@@ -170,7 +170,7 @@ class TestContinue:
     def test_silence_is_continued_and_said(self) -> None:
         silent = Audio(np.zeros(RATE // 2, np.float32), RATE, "silence.wav")
         (note,) = continue_audio(silent, 0.5, model=loaded()).notes
-        assert note == "the 0.5 s that it goes on from are silent: what is made of them may be silent, too"
+        assert note == "the 0.50 s that it goes on from are silent: what is made of them may be silent, too"
 
     def test_a_model_that_ends_the_sound(self) -> None:
         made = continue_audio(sound(), 2.0, model=loaded(Echo(ends=50)))

@@ -154,8 +154,8 @@ def test_silent_sides_are_said() -> None:
     quiet = np.zeros(2 * RATE, np.float32)
     notes = infill_audio(Audio(quiet, RATE, "x"), (0.5, 1.0), tries=1, model=loaded()).notes
     assert [note.split(" are")[0] for note in notes] == [
-        "the 0.5 s before the gap that",
-        "the 1.0 s after the gap that",
+        "the 0.50 s before the gap that",
+        "the 1.00 s after the gap that",
     ]
     (note,) = infill_audio(Audio(quiet, RATE, "x"), (0.5, 1.0), model=loaded()).notes
-    assert note.startswith("the 0.5 s before the gap that are heard"), "a rest after it is none of the prompt"
+    assert note.startswith("the 0.50 s before the gap that are heard"), "a rest after it is none of the prompt"

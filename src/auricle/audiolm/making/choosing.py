@@ -7,7 +7,7 @@ left, and what is on the right is their judge: a small model makes more of it so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -24,13 +24,19 @@ def prompt_of_tries(prompt: Prompt) -> Prompt:
     return replace(prompt, right=prompt.right[:0], gap=0) if len(prompt.left) else prompt
 
 
-def the_likeliest(lm: AudioLM, prompt: Prompt, tries: Sequence[Tensor]) -> Tensor:
+def the_likeliest(
+    lm: AudioLM, prompt: Prompt, tries: Sequence[Tensor], judged: Callable[[int, int], None] = lambda done, whole: None
+) -> Tensor:
     """
     Args:
         prompt: of the gap, with both sides.
         tries: `(frames, codebooks)` each; those that the model ended within the gap are left out if others aren't.
+        judged: called with how many are, and of how many.
     """
     tries = [one for one in tries if len(one) == prompt.gap] or tries
     after = [replace(prompt, left=torch.cat([prompt.left, one.cpu()]), right=prompt.right[:0], gap=0) for one in tries]
-    nats = lm.nats(after, [prompt.right[:JUDGED]] * len(after))
+    nats = []
+    for done, one in enumerate(after, start=1):
+        nats += lm.nats([one], [prompt.right[:JUDGED]])
+        judged(done, len(after))
     return tries[nats.index(min(nats))]

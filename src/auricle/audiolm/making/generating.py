@@ -17,10 +17,12 @@ from auricle.audiolm.making.windows import Gap
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
+from auricle.errors import CancelledError
 
 Codes = NDArray[np.int64]  # (frames, codebooks)
 Progress = Callable[[int, int], None]  # frames made, and in all
 
+DRAWING = 0.7  # of the time that tries take, about: then they are judged
 SEEDS = 2**63
 STRIDE = 0x4F1BBCDCBFA53E0B  # between the seeds of pieces: no other piece, of this sound or the next, comes near
 
@@ -80,6 +82,14 @@ class Manner:
         assert self.sampling.seed is not None, "one is drawn where none is given"
         return self.sampling.seed
 
+    def look(self) -> None:
+        """
+        Raises:
+            CancelledError: whoever asked has given up.
+        """
+        if self.cancel is not None and self.cancel.is_set():
+            raise CancelledError("the generation was cancelled")
+
     def sampled(self, seed: int, turn: Turn) -> TokenSampling:
         """With the seed of a turn."""
         return replace(self.sampling, seed=(seed + turn.number * STRIDE) % SEEDS)
@@ -121,22 +131,27 @@ def _drawn(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Man
 def _chosen(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Manner, turn: Turn) -> list[Tensor]:
     """Row after row: its tries are one batch, of which one is kept."""
     found: list[Tensor] = []
+
+    def told(share: float) -> None:
+        """Of the next row so much is done."""
+        manner.look()
+        made = turn.before + int(turn.frames * (len(found) + share) / len(prompts))
+        manner.progress(min(made, request.frames), request.frames)
+
+    def drawn(step: int) -> None:
+        told(DRAWING * step / turn.frames)
+
     for prompt in prompts:
-        row = len(found)
-
-        def told(step: int, row: int = row) -> None:
-            made = (row * turn.frames + step) // len(prompts)
-            manner.progress(min(turn.before + made, request.frames), request.frames)
-
         # MOST_TRIES apart, lest a row has all but one of the tries of the row before.
-        sampling = manner.sampled((manner.seed + row) * MOST_TRIES, turn)
+        sampling = manner.sampled((manner.seed + len(found)) * MOST_TRIES, turn)
         asked = [prompt_of_tries(prompt)] * request.tries
-        tries = lm.generate(asked, turn.frames, sampling, cancel=manner.cancel, step=told)
-        found.append(the_likeliest(lm, prompt, tries))
+        tries = lm.generate(asked, turn.frames, sampling, cancel=manner.cancel, step=drawn)
+        judged = the_likeliest(lm, prompt, tries, lambda done, of: told(DRAWING + (1 - DRAWING) * done / of))
+        found.append(judged)
     return found
 
 
-def drawn_seed(sampling: TokenSampling) -> TokenSampling:
+def with_seed(sampling: TokenSampling) -> TokenSampling:
     """With a seed, so that what comes out can be made again."""
     if sampling.seed is not None:
         return sampling

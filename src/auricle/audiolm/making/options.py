@@ -15,7 +15,7 @@ from typing import TypedDict, TypeVar
 
 from auricle.audiolm.loading import Loaded, load_audiolm
 from auricle.audiolm.making.defaults import DAY_S, FADE_S, MODEL, MOST_S
-from auricle.audiolm.making.generating import Manner, Progress, drawn_seed
+from auricle.audiolm.making.generating import Manner, Progress, with_seed
 from auricle.audiolm.making.windows import Frames, Window
 from auricle.audiolm.model.sampling import TokenSampling
 from auricle.engine.threads import threads_for
@@ -71,7 +71,7 @@ class Options:
 
     def manner(self) -> Manner:
         sampling = self.sampling if self.seed is None else replace(self.sampling, seed=self.seed)
-        return Manner(drawn_seed(sampling), cancel=self.cancel, progress=self.progress)
+        return Manner(with_seed(sampling), cancel=self.cancel, progress=self.progress)
 
     def frames(self, loaded: Loaded, *, beside: int = 0) -> Frames:
         """The window, within what the model takes in one go less what it hears beside it."""

@@ -42,8 +42,8 @@ def silence(heard: NDArray[np.float32], rate: int, called: str, channels: int = 
     if not len(heard) or peak > SILENT:
         return []
     level = "silent" if peak == 0 else f"all but silent (a peak of {20 * math.log10(peak):.0f} dB)"
-    cancelled = " (its channels may be opposite: mixed, they cancel out; give one of them)" if channels > 1 else ""
-    return [f"the {len(heard) / rate:.1f} s {called} are {level}{cancelled}: what is made of them may be silent, too"]
+    mixed = f"; if its {channels} channels are opposite, mixing cancelled them: give one" if channels > 1 else ""
+    return [f"the {len(heard) / rate:.2f} s {called} are {level}: what is made of them may be silent, too{mixed}"]
 
 
 def frames_before(samples: NDArray[np.float32], end: int, frames: int, codec: Codec) -> NDArray[np.int64]:

@@ -21,7 +21,7 @@ from auricle.audiolm.training.objective import with_prompt
 from auricle.audiolm.training.place import Place, Window
 from auricle.audiolm.training.schedule import rate, warmup_steps
 from auricle.audiolm.training.settings import Every, Settings
-from auricle.audiolm.training.stopping import Stop
+from auricle.audiolm.training.stopping import ENDING, Stop
 from auricle.audiolm.training.workers import Workers
 from auricle.jobs.parts import digest
 
@@ -155,7 +155,7 @@ class Loop:
         self.window.add_step(norm, frames, heard)
         if place.step % self.settings.run.log_every == 0 or place.step >= self.steps:
             self._log(lr)
-        self.keeping.say(place.step, self.steps, self._words)
+        self.keeping.say(place.step, self.steps, ENDING if self.stop.asked else self._words)
 
     def _log(self, lr: float) -> None:
         line = self.window.line(self.frame_rate)

@@ -25,7 +25,7 @@ from auricle.audiolm.training.place import Place, Window
 from auricle.audiolm.training.result import tested
 from auricle.audiolm.training.settings import Settings
 from auricle.audiolm.training.starting import begun, check_room, check_weights, rebuilt
-from auricle.audiolm.training.stopping import Stop
+from auricle.audiolm.training.stopping import ENDING, Stop
 from auricle.audiolm.training.tokens import TRAIN, VALIDATION, Measured, Tokens, read_tokens, training_batches
 from auricle.audiolm.training.workers import Workers
 from auricle.errors import OptionError
@@ -149,6 +149,7 @@ class _Run:
 
     def _trained(self, state: dict[str, Any] | None, place: Place, data: Any, steps: int) -> Ending:
         """Builds what is trained, as it was left, and runs the loop."""
+        self._say(place.step, steps, "building the model")
         settings, workers = self._settings, self._workers
         optimising = settings.optimising
         init = settings.run.init
@@ -168,7 +169,8 @@ class _Run:
             workers.restore(model, optimizer, state["model"], state["optimizer"])
             window.restore(state["window"])
         if state is None:
-            self._note(f"beginning at step 0 of {steps} in {self._folder.out}")
+            numbers = sum(weight.numel() for weight in lm.parameters())
+            self._note(f"beginning at step 0 of {steps} in {self._folder.out}: {numbers:,} parameters")
             for remark in remarks(settings, data, steps):
                 self._note(remark)
         workers.summed([0.0])  # none of them reads what stage 1 left any more
@@ -176,7 +178,8 @@ class _Run:
             self._folder.begin()
             self._log = Log(self._folder.out, place.step, tensorboard=settings.run.tensorboard)
         del state
-        with Stop(settings.run.minutes) as stop:
+        self._say(place.step, steps, "")
+        with Stop(settings.run.minutes, lambda: self._say(place.step, steps, ENDING)) as stop:
             keeping = Keeping(
                 validate=lambda place: self._validate(model, place, stop),
                 save=lambda place, window: self._save(model, optimizer, place, window),

@@ -6,12 +6,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 from auricle.audiolm.training.launch import PARENT
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ENDING = "ending the step and saving it; Ctrl-C again breaks off and loses it"
 
 
 class Stop:
@@ -19,10 +21,11 @@ class Stop:
 
     Args:
         minutes: until the time is up; 0: never.
+        noted: called when it is asked to stop.
     """
 
-    def __init__(self, minutes: float = 0.0) -> None:
-        self._asked = False
+    def __init__(self, minutes: float = 0.0, noted: Callable[[], None] = lambda: None) -> None:
+        self._asked, self._noted = False, noted
         self._parent = os.environ.get(PARENT)
         self._end = time.monotonic() + 60 * minutes if minutes else None
         self._before: dict[int, Any] = {}
@@ -51,3 +54,4 @@ class Stop:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
+        self._noted()
