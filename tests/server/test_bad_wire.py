@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -46,16 +47,15 @@ def exchange(port: int, *pieces: bytes, pause_s: float = 0.0, half_close: bool =
     begun = time.perf_counter()
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         received = bytearray()
-        try:
+        with suppress(ConnectionError):  # it was closed while we sent; what it had said before can still be read
             for piece in pieces:
                 connection.sendall(piece)
                 time.sleep(pause_s)
             if half_close:
                 connection.shutdown(socket.SHUT_WR)
+        with suppress(ConnectionError):
             while block := connection.recv(65536):
                 received += block
-        except ConnectionError:  # it was closed while we sent; what it had said before is what counts
-            pass
     head, _, body = bytes(received).partition(b"\r\n\r\n")
     return int(head.split(b" ", 2)[1]) if head else 0, body, time.perf_counter() - begun
 
