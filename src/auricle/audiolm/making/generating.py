@@ -14,10 +14,10 @@ from torch import Tensor
 from auricle.audiolm.making.choosing import prompt_of_tries, the_likeliest
 from auricle.audiolm.making.defaults import MOST_TRIES
 from auricle.audiolm.making.windows import Gap
+from auricle.audiolm.model.generating import check_cancel
 from auricle.audiolm.model.lm import AudioLM
 from auricle.audiolm.model.prompt import Prompt
 from auricle.audiolm.model.sampling import TokenSampling
-from auricle.errors import CancelledError
 
 Codes = NDArray[np.int64]  # (frames, codebooks)
 Progress = Callable[[int, int], None]  # frames made, and in all
@@ -82,14 +82,6 @@ class Manner:
         assert self.sampling.seed is not None, "one is drawn where none is given"
         return self.sampling.seed
 
-    def look(self) -> None:
-        """
-        Raises:
-            CancelledError: whoever asked has given up.
-        """
-        if self.cancel is not None and self.cancel.is_set():
-            raise CancelledError("the generation was cancelled")
-
     def sampled(self, seed: int, turn: Turn) -> TokenSampling:
         """With the seed of a turn."""
         return replace(self.sampling, seed=(seed + turn.number * STRIDE) % SEEDS)
@@ -134,7 +126,7 @@ def _chosen(lm: AudioLM, prompts: Sequence[Prompt], request: Request, manner: Ma
 
     def told(share: float) -> None:
         """Of the next row so much is done."""
-        manner.look()
+        check_cancel(manner.cancel)
         made = turn.before + int(turn.frames * (len(found) + share) / len(prompts))
         manner.progress(min(made, request.frames), request.frames)
 

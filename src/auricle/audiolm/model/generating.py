@@ -43,13 +43,14 @@ class Run:
         """One row for each that is returned."""
         return found if len(self.batch) == self.rows else guided(found, self.sampling.guidance)
 
-    def look(self) -> None:
-        """
-        Raises:
-            CancelledError: whoever asked has given up.
-        """
-        if self.cancel is not None and self.cancel.is_set():
-            raise CancelledError("the generation was cancelled")
+
+def check_cancel(cancel: threading.Event | None) -> None:
+    """
+    Raises:
+        CancelledError: whoever asked has given up.
+    """
+    if cancel is not None and cancel.is_set():
+        raise CancelledError("the generation was cancelled")
 
 
 def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Tensor]:
@@ -67,7 +68,7 @@ def decode(model: Autoregressive, run: Run, *, cache: bool) -> tuple[Tensor, Ten
     ids = torch.full((run.rows, steps + 1, streams), config.start, device=lens.device)  # what each step reads
     logits = torch.empty(0)
     for at in range(steps):
-        run.look()
+        check_cancel(run.cancel)
         hidden = source.hidden(run.each(ids[:, : at + 1]))
         logits = torch.stack([_logits(model, run, hidden, stream) for stream in range(streams)], dim=1)
         recent = None
@@ -112,7 +113,7 @@ def refine(model: NonAutoregressive, run: Run, first: Tensor, lens: Tensor) -> T
     codes = [torch.where(first < config.codebook_size, first, 0)]  # what stands past a row's end is no code
     prompt, known = model.nar_prompt(batch), run.each(model.nar_audio_embeddings[0](codes[0]))
     for codebook in range(1, config.num_quantizers):
-        run.look()
+        check_cancel(run.cancel)
         logits = run.logits(model.nar_logits(model.nar_hidden(batch, prompt, known, codebook), codebook))
         _check(logits)
         if sampling.nar == "greedy":

@@ -20,16 +20,17 @@ from typing import Any
 
 import torch
 
+from auricle.audiolm.loading import BEST, CHECKPOINT
 from auricle.audiolm.training.log import LOG, TENSORBOARD
 from auricle.audiolm.training.place import Place
 from auricle.errors import AuricleError, CheckpointError, InputError
 from auricle.jobs.folder import locked, refuse_others, replaced, replacing, synced, told_when_full
 from auricle.jobs.parts import PLAN, read_plan
 
-STATE, BEST, RESULT, PICTURE = "checkpoint/state.pt", "best", "result.json", "losses.png"
+STATE, RESULT, PICTURE = f"{CHECKPOINT}/state.pt", "result.json", "losses.png"
 STAGE_1 = "stage-1"
 OLD, NEW = ".best.old", ".best.part"
-OF_A_RUN = (BEST, OLD, NEW, LOG, TENSORBOARD, PICTURE, RESULT, "checkpoint")
+OF_A_RUN = (BEST, OLD, NEW, LOG, TENSORBOARD, PICTURE, RESULT, CHECKPOINT)
 OF_A_STATE = {"place", "window", "model", "optimizer"}
 SHOWN = 100  # characters of what torch says of a damaged file
 
